@@ -1,0 +1,53 @@
+"""What both networks share: smp's conventions, logits at stride 4, any input size."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from segmentation_models_pytorch.base import ClassificationHead, SegmentationHead, SegmentationModel
+from segmentation_models_pytorch.base.modules import Activation
+from torch import Tensor, nn
+
+
+class RefinementNetwork(SegmentationModel):
+    """An encoder, a decoder that ends at stride 4, and a 3x3 classifier whose logits are upsampled to the image.
+
+    Subclasses set `encoder` and `decoder`, then call `finish`.
+    """
+
+    requires_divisible_input_shape = False
+
+    def finish(self, classes: int, activation: str | None, aux_params: dict[str, Any] | None) -> None:
+        """Add the heads and draw the decoder's first weights."""
+        self.segmentation_head = SegmentationHead(self.decoder.out_channels, classes, kernel_size=3)
+        self.activation = Activation(activation)
+        self.classification_head = (
+            ClassificationHead(in_channels=self.encoder.out_channels[-1], **aux_params) if aux_params else None
+        )
+        self.initialize()
+        # A saved network holds all its weights: loading it must not ask for the encoder's again.
+        self.config["encoder_weights"] = None
+
+    def initialize(self) -> None:
+        """Draw the decoder's weights from N(0, 0.01) with biases 0, as the authors do."""
+        for module in [*self.decoder.modules(), *self.segmentation_head.modules()]:
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The encoder's maps."""
+        return self.encoder(x)
+
+    def forward_logits(self, x: Tensor) -> Tensor:
+        """Logits [N, classes, H/4, W/4] of images [N, in_channels, H, W], before upsampling."""
+        return self.segmentation_head(self.decoder(self.features(x)))
+
+    def forward(self, x: Tensor):  # noqa: ANN201  (a tensor, or a pair with the classification head's output, as in smp)
+        """Scores [N, classes, H, W] of images [N, in_channels, H, W], of any size."""
+        features = self.features(x)
+        logits = self.segmentation_head(self.decoder(features))
+        masks = self.activation(F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False))
+        if self.classification_head is not None:
+            return masks, self.classification_head(features[-1])
+        return masks

@@ -1,0 +1,166 @@
+"""Encoders from segmentation_models_pytorch and timm, with weights from the hub or from a file."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from refinenet_pl.errors import UserError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")
+CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "last_linear.", "conv_head.", "bn2.")
+"""Top-level names of what follows the last feature map in torchvision's and timm's classification networks."""
+
+
+def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | None) -> nn.Module:
+    """An encoder by its smp name (or `tu-` and its timm name), with feature maps at strides 4 to 2**depth.
+
+    Args:
+        name: smp's or timm's name.
+        in_channels: Channels of the image.
+        depth: 3..5, number of times the size is halved.
+        weights: None for random ones, a name that smp knows ("imagenet"), True for a timm encoder, or the path of a
+            file that holds a state dict.
+
+    Raises:
+        UserError: Unknown encoder or weights, a depth or strides that do not fit, or a file that does not fit.
+    """
+    if not 3 <= depth <= 5:
+        raise UserError(f"encoder_depth is {depth}; expected 3 (strides 4 and 8), 4 or 5 (strides 4 to 32)")
+    from_file = is_weight_file(weights)
+    try:
+        encoder = smp.encoders.get_encoder(
+            name,
+            # A file holds weights for RGB: they are adapted to other images after they are loaded.
+            in_channels=3 if from_file else in_channels,
+            depth=depth,
+            weights=None if from_file or weights is False else weights,
+        )
+    except (KeyError, RuntimeError) as error:  # smp's word for a name it lacks; timm's
+        raise UserError(f"encoder_name={name!r}, encoder_weights={weights!r}: {error.args[0]}") from error
+    if len(encoder.out_channels) != depth + 1:
+        raise UserError(f"{name} has {len(encoder.out_channels) - 1} feature maps; encoder_depth={depth} needs {depth}")
+    if from_file:
+        load_encoder_weights(encoder, Path(str(weights)))
+        if in_channels != 3:
+            if not hasattr(encoder, "set_in_channels"):
+                raise UserError(f"{name} with weights from a file takes 3 channels, not in_channels={in_channels}")
+            encoder.set_in_channels(in_channels, pretrained=True)
+    return encoder
+
+
+def is_weight_file(weights: str | bool | None) -> bool:
+    """Whether `encoder_weights` means a file rather than a name from the hub."""
+    return isinstance(weights, str) and (os.sep in weights or weights.endswith(WEIGHT_SUFFIXES))
+
+
+def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
+    """Load a state dict of a classification network into an encoder; its classifier is left out, nothing else is.
+
+    Raises:
+        UserError: The file is missing or unsafe, or keys are missing, left over or of another shape.
+    """
+    expected = encoder.state_dict()
+    found = {_encoder_key(key, expected): value for key, value in read_state_dict(path).items()}
+    # Files from before torch 0.4.1 lack the count of batches, which inference never reads.
+    missing = [key for key in expected if key not in found and not key.endswith("num_batches_tracked")]
+    left_over = [key for key in found if key not in expected and not key.startswith(CLASSIFIER_PREFIXES)]
+    shapes = [
+        f"{key} is {tuple(found[key].shape)}, expected {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in found and found[key].shape != value.shape
+    ]
+    if missing or left_over or shapes:
+        lists = {"missing": missing, "not in the encoder": left_over, "of another shape": shapes}
+        raise UserError(
+            f"{path} does not fit this encoder ({len(expected)} keys expected, {len(found)} found):\n"
+            + "\n".join(f"  {len(keys)} {what}: {_some(keys)}" for what, keys in lists.items() if keys)
+            + "\nGive the file of the encoder that encoder_name names."
+        )
+    encoder.load_state_dict({key: found.get(key, value) for key, value in expected.items()})
+
+
+def _encoder_key(key: str, expected: Mapping[str, Tensor]) -> str:
+    """The encoder's name for a key of a bare file: timm's networks sit in `model`, their stages partly flattened."""
+    key = key.removeprefix("module.")
+    for candidate in (key, f"model.{key}", f"model.{key.replace('stages.', 'stages_')}"):
+        if candidate in expected:
+            return candidate
+    return key
+
+
+def _some(keys: list[str], limit: int = 8) -> str:
+    return ", ".join(keys[:limit]) + (f", and {len(keys) - limit} more" if len(keys) > limit else "")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from safetensors or a torch file, without running any code that the file may hold.
+
+    Raises:
+        UserError: No such file, not a state dict, or a pickle that asks for more than tensors.
+    """
+    if not path.is_file():
+        raise UserError(f"weights: no file {path}")
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds for a damaged or unsafe file
+        raise UserError(f"weights: cannot read {path} safely: {error}") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"weights: {path} holds {type(state).__name__}; expected a state dict (names to tensors)")
+    return state
+
+
+def pixel_statistics(encoder_name: str, weights: str | bool | None) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation, for pixels in 0..1, with which an encoder's weights were trained.
+
+    timm says it for its networks and smp for weights from its hub. For random weights and for files of torchvision's
+    it is ImageNet's.
+    """
+    settings: Mapping = {}
+    if encoder_name.startswith("tu-"):
+        config = timm.get_pretrained_cfg(encoder_name.removeprefix("tu-"))
+        settings = config.to_dict() if config else {}
+    elif isinstance(weights, str) and not is_weight_file(weights):
+        settings = smp.encoders.get_preprocessing_params(encoder_name, weights)
+    return list(settings.get("mean", IMAGENET_MEAN)), list(settings.get("std", IMAGENET_STD))
+
+
+class MobileNetV2Taps(nn.Module):
+    """MobileNet-v2 with a feature map from each of its last six stages, as its light-weight RefineNet reads it.
+
+    There are two maps at stride 16 (64 and 96 channels) and two at stride 32 (160 and 320): `maps_per_stride` counts them for each
+    stride from 4 on. The last convolution, to 1280 channels, serves classification only and is left out.
+
+    Args:
+        encoder: smp's `mobilenet_v2`.
+        depth: 3..5, number of times the size is halved.
+    """
+
+    def __init__(self, encoder: nn.Module, depth: int = 5) -> None:
+        super().__init__()
+        self.maps_per_stride = [1, 1, 2, 2][: depth - 1]
+        stages = 1 + sum(self.maps_per_stride)
+        # The last layer and the width of each stage, at strides 2, 4, 8, 16, 16, 32, 32.
+        self.ends = [1, 3, 6, 10, 13, 16, 17][:stages]
+        self.out_channels = [encoder.out_channels[0], *[16, 24, 32, 64, 96, 160, 320][:stages]]
+        self.output_stride = 2**depth
+        self.features = encoder.features[: self.ends[-1] + 1]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The image and the maps, fine to coarse."""
+        maps = [x]
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in self.ends:
+                maps.append(x)
+        return maps

@@ -1,0 +1,140 @@
+"""Light-Weight RefineNet (Nekrasov, Shen, Reid: "Light-Weight RefineNet for Real-Time Semantic Segmentation", BMVC 2018)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from segmentation_models_pytorch.base.hub_mixin import supports_config_loading
+from torch import Tensor, nn
+
+from refinenet_pl.networks.base import RefinementNetwork
+from refinenet_pl.networks.blocks import ChainedResidualPooling, Pooling, conv, upsample
+from refinenet_pl.networks.encoders import MobileNetV2Taps, make_encoder
+from refinenet_pl.networks.refinenet import RefineNetDecoder, check_widths
+
+
+class LightWeightRefineNet(RefinementNetwork):
+    """RefineNet without residual convolution units, and with 1x1 in place of 3x3 convolutions in the decoder.
+
+    With encoder `mobilenet_v2` it is the published MobileNet-v2 form: ReLU6, two maps at each of strides 16 and 32, 256
+    channels everywhere, no dropout; `decoder_channels` and `dropout` then do not apply.
+
+    Args:
+        encoder_name: Any smp encoder, or `tu-` and a timm name, with maps at strides 4 to 32.
+        encoder_depth: 3..5; 5 uses strides 4, 8, 16 and 32.
+        encoder_weights: None, smp's name of weights ("imagenet"), True for timm's, or the path of a state-dict file.
+        in_channels: Channels of the image.
+        classes: Channels of the output.
+        activation: Applied to the output; None gives logits.
+        aux_params: smp's arguments of a classification head on the coarsest map, or None.
+        pooling: Chained residual pooling "original", "improved" or None.
+        pooling_blocks: Length of the pooling chain.
+        decoder_channels: Width of each level, coarse to fine; with a smaller depth, its first entries.
+        dropout: Probability on the taps at strides 16 and 32.
+
+    Raises:
+        UserError: Arguments that do not fit each other or the encoder.
+    """
+
+    @supports_config_loading
+    def __init__(
+        self,
+        encoder_name: str = "resnet50",
+        encoder_depth: int = 5,
+        encoder_weights: str | bool | None = "imagenet",
+        in_channels: int = 3,
+        classes: int = 1,
+        activation: str | None = None,
+        aux_params: dict[str, Any] | None = None,
+        pooling: Pooling | None = "original",
+        pooling_blocks: int = 4,
+        decoder_channels: Sequence[int] = (512, 256, 256, 256),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        kind: Pooling = pooling or "original"
+        length = pooling_blocks if pooling else 0
+        self.encoder = make_encoder(encoder_name, in_channels, encoder_depth, encoder_weights)
+        if encoder_name == "mobilenet_v2":
+            self.encoder = MobileNetV2Taps(self.encoder, encoder_depth)
+            self.decoder = MobileDecoder(self.encoder.out_channels[2:], self.encoder.maps_per_stride, kind, length)
+        else:
+            self.decoder = RefineNetDecoder(
+                encoder_channels=list(self.encoder.out_channels),
+                num_encoders=1,
+                widths=check_widths(decoder_channels, encoder_depth),
+                num_blocks=encoder_depth - 1,
+                tap_dropout=dropout,
+                final_dropout=0.0,
+                rcus_per_input=0,
+                rcus_per_output=0,
+                pooling=kind,
+                pooling_blocks=length,
+                kernel_size=1,
+            )
+        self.finish(classes, activation, aux_params)
+
+
+class MobileDecoder(nn.Module):
+    """The decoder of the MobileNet-v2 form: a block for each stride, coarse to fine.
+
+    Args:
+        encoder_channels: Channels of the maps from stride 4 on, fine to coarse.
+        maps_per_stride: How many of them there are at each stride, fine to coarse.
+        pooling: Kind of chained residual pooling.
+        pooling_blocks: Length of its chain; 0 for none.
+    """
+
+    out_channels = 256
+
+    def __init__(
+        self, encoder_channels: list[int], maps_per_stride: list[int], pooling: Pooling, pooling_blocks: int
+    ) -> None:
+        super().__init__()
+        self.maps_per_block = maps_per_stride[::-1]
+        channels = encoder_channels[::-1]
+        self.blocks = nn.ModuleList()
+        for maps in self.maps_per_block:
+            chain = ChainedResidualPooling(self.out_channels, pooling_blocks, pooling, 1, activation=nn.ReLU6)
+            self.blocks.append(MobileBlock(channels[:maps], chain, has_previous=len(self.blocks) > 0))
+            channels = channels[maps:]
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Refine the encoder's maps, fine to coarse, into [N, 256, H/4, W/4]."""
+        coarse_to_fine = features[::-1]
+        previous: list[Tensor] = []
+        start = 0
+        for i, block in enumerate(self.blocks):
+            end = start + self.maps_per_block[i]
+            previous = [block(coarse_to_fine[start:end] + previous)]
+            start = end
+        return previous[0]
+
+
+class MobileBlock(nn.Module):
+    """The maps of one stride, reduced and summed with the coarser block's adapted and upsampled output, then pooled.
+
+    Args:
+        encoder_channels: Channels of the encoder's maps.
+        pooling: The chain at the end.
+        has_previous: Whether a coarser block's output comes in as well, after them.
+    """
+
+    def __init__(self, encoder_channels: list[int], pooling: ChainedResidualPooling, has_previous: bool) -> None:
+        super().__init__()
+        width = MobileDecoder.out_channels
+        self.reduce = nn.ModuleList(conv(channels, width, 1) for channels in encoder_channels)
+        self.adapt = conv(width, width, 1) if has_previous else None
+        self.pooling = pooling
+
+    def forward(self, paths: list[Tensor]) -> Tensor:
+        """Fuse maps of one size, and a coarser one, into [N, 256, h, w]."""
+        height, width = paths[0].shape[-2:]
+        reduced: list[Tensor] = []
+        for i, reduce in enumerate(self.reduce):
+            reduced.append(reduce(paths[i]))
+        if self.adapt is not None:
+            reduced.append(upsample(self.adapt(paths[-1]), height, width))
+        fused = reduced[0]
+        for path in reduced[1:]:
+            fused = fused + path
+        return self.pooling(fused)
