@@ -1,0 +1,5 @@
+"""Evaluation: the confusion matrix and its figures, results, pictures. Nothing here knows Lightning."""
+
+from refinenet_pl.evaluation.confusion import ConfusionMatrix, class_iou, mean_accuracy, mean_iou, pixel_accuracy
+
+__all__ = ["ConfusionMatrix", "class_iou", "mean_accuracy", "mean_iou", "pixel_accuracy"]

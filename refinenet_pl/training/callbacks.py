@@ -1,0 +1,188 @@
+"""What happens around training: averaged weights, pictures, results, written predictions."""
+
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torchvision
+import yaml
+from pytorch_lightning.callbacks import BasePredictionWriter, Callback, WeightAveraging
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+from torch import Tensor
+
+import refinenet_pl
+from refinenet_pl.data.classes import VOID
+from refinenet_pl.evaluation.pictures import overlay, palette_image, panel, save_picture
+from refinenet_pl.evaluation.results import results_table, summarize, write_json
+from refinenet_pl.training.task import SegmentationTask
+
+
+class EMA(WeightAveraging):
+    """Exponential moving average of weights and batch-norm statistics, used for validation and in checkpoints.
+
+    It starts at the first step and warms up, so that the average is never a copy that was not yet updated, and short
+    runs are not held back by their first weights: the decay at update n is min(decay, (1 + n) / (10 + n)).
+
+    Args:
+        decay: Weight of the average in each update, in the long run.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+            warm_decay = min(decay, (1 + int(updates)) / (10 + int(updates)))
+            return torch.lerp(current, averaged, warm_decay) if averaged.is_floating_point() else current
+
+        super().__init__(avg_fn=average)
+
+
+class Pictures(Callback):
+    """Panels of image, truth and prediction: the last validation's as files in `pictures/`, each validation's in W&B.
+
+    Args:
+        count: How many samples, the first of the validation split.
+    """
+
+    def __init__(self, count: int = 4) -> None:
+        self.count = count
+        self.panels: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the last epoch's panels."""
+        self.panels = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the first samples of the main process."""
+        if trainer.is_global_zero and len(self.panels) < self.count:
+            image = batch["image"].permute(1, 2, 0).cpu().numpy()
+            self.panels[batch["name"]] = (image, batch["mask"].cpu().numpy(), outputs.cpu().numpy())
+
+    @rank_zero_only
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
+        """Write one file for each sample, and log one panel."""
+        if trainer.sanity_checking:
+            return
+        for name, sample in self.panels.items():
+            path = Path(trainer.default_root_dir) / "pictures" / f"{name}.png"
+            save_picture(path, panel(*sample, pl_module.class_colors))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                self._log(logger, dict(enumerate(pl_module.class_names)))
+
+    def _log(self, logger: WandbLogger, names: dict[int, str]) -> None:
+        masks = [
+            {
+                "truth": {"mask_data": truth, "class_labels": {**names, VOID: "void"}},
+                "prediction": {"mask_data": predicted, "class_labels": names},
+            }
+            for _, truth, predicted in self.panels.values()
+        ]
+        images = [image for image, _, _ in self.panels.values()]
+        logger.log_image("predictions", images, masks=masks, caption=list(self.panels))
+
+
+class ResultsWriter(Callback):
+    """Writes `results.json` and prints the table when a whole validation or test ends (not within `fit`)."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.images = 0
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count from zero."""
+        self.images = 0
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count from zero."""
+        self.images = 0
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Count one image."""
+        self.images += 1
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Count one image."""
+        self.images += 1
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
+        """Write, if this was no validation within `fit`."""
+        if trainer.state.fn == "validate":
+            self._write(trainer, pl_module, "val")
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
+        """Write."""
+        self._write(trainer, pl_module, "test")
+
+    def _write(self, trainer: pl.Trainer, task: SegmentationTask, split: str) -> None:
+        matrix = task.confusion.compute().cpu()  # every rank takes part in the sums
+        images = trainer.strategy.reduce(torch.tensor(self.images, device=task.device), reduce_op="sum")
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir)
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        results = {
+            "split": split,
+            **summarize(matrix, task.class_names),
+            "images": int(images),
+            "seed": config["seed_everything"],
+            "seconds": round(time.perf_counter() - self.started, 1),
+            "versions": versions(),
+            "config": config,
+        }
+        write_json(folder / "results.json", results)
+        Console().print(results_table(results, f"{split}: {results['images']} images"))
+
+
+def versions() -> dict[str, str]:
+    """What the figures were made with."""
+    return {
+        "python": platform.python_version(),
+        "refinenet_pl": refinenet_pl.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "pytorch_lightning": pl.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU",
+    }
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes each prediction as a palette mask `<name>.png` and as an overlay `<name>_overlay.jpg`.
+
+    Args:
+        output: Folder to write to.
+    """
+
+    def __init__(self, output: Path) -> None:
+        super().__init__(write_interval="batch")
+        self.output = output
+
+    def write_on_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: SegmentationTask,  # type: ignore[override]
+        prediction: Tensor,
+        batch_indices: Sequence[int] | None,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write one sample's mask and overlay."""
+        labels = prediction.cpu().numpy()
+        image = batch["image"].permute(1, 2, 0).cpu().numpy()
+        save_picture(self.output / f"{batch['name']}.png", palette_image(labels, pl_module.class_colors))
+        overlaid = overlay(image, labels, pl_module.class_colors)
+        save_picture(self.output / f"{batch['name']}_overlay.png", overlaid)

@@ -1,0 +1,152 @@
+"""Learning-rate schedules: pure functions of the optimiser step, so that a resumed run goes on exactly."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from refinenet_pl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """The factor on the base learning rate: a linear warm-up times a decay over the whole run.
+
+    factor(step) = min(1, (step + 1) / warmup_steps) * decay(step / total_steps), with step counted from 0 and held at
+    total_steps from there on. The warm-up multiplies the decay rather than delaying it, so that two runs which differ
+    in it alone have the same rate once it is over.
+
+    Attributes:
+        warmup_steps: Optimiser steps until the warm-up reaches 1; 0 for none. If the run is shorter, it ends while
+            warming up.
+    """
+
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        self._require("warmup_steps", self.warmup_steps >= 0, "0 or more optimiser steps")
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """The factor for one optimiser step.
+
+        Args:
+            step: How many optimiser steps (not batches) were taken before this one, 0 or more.
+            total_steps: How many the whole run takes.
+
+        Returns:
+            A factor in 0..1; past the last step, its final value.
+
+        Raises:
+            UserError: If the run has no step.
+        """
+        if total_steps < 1:
+            raise UserError(
+                f"the learning-rate schedule is given {total_steps} training steps; expected at least 1: "
+                "raise trainer.max_steps or trainer.max_epochs"
+            )
+        step = min(step, total_steps)
+        warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        return warmup * self.decay(step / total_steps)
+
+    @abstractmethod
+    def decay(self, progress: float) -> float:
+        """The decay, in 0..1, once `progress`, 0..1, of the run is done."""
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise UserError(f"{type(self).__name__}: {name} is {getattr(self, name)}; expected {expected}")
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The base learning rate throughout: decay = 1."""
+
+    def decay(self, progress: float) -> float:
+        """The decay at `progress`."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Poly(Schedule):
+    """Polynomial decay to 0: (1 - progress)^power.
+
+    Attributes:
+        power: Above 0. 0.9 is DeepLab's, and the custom in segmentation since.
+    """
+
+    power: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("power", self.power > 0, "a number above 0")
+
+    def decay(self, progress: float) -> float:
+        """The decay at `progress`."""
+        return (1 - progress) ** self.power
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from 1 to the final factor f: f + (1 - f) (1 + cos(pi progress)) / 2.
+
+    Attributes:
+        final_factor: 0..1.
+    """
+
+    final_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("final_factor", 0 <= self.final_factor <= 1, "a number in 0..1")
+
+    def decay(self, progress: float) -> float:
+        """The decay at `progress`."""
+        return self.final_factor + (1 - self.final_factor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class MultiStep(Schedule):
+    """Steps down: gamma to the power of the number of milestones reached.
+
+    The authors of RefineNet multiplied by 0.1, by hand, whenever the validation score had come to a plateau.
+
+    Attributes:
+        milestones: Fractions of the whole run, above 0 and below 1, ascending.
+        gamma: Above 0 and at most 1.
+    """
+
+    milestones: tuple[float, ...] = (0.5, 0.75)  # He et al. (CVPR 2016) on CIFAR: 32k and 48k of 64k steps
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ascending = list(self.milestones) == sorted(self.milestones)
+        inside = all(0 < milestone < 1 for milestone in self.milestones)
+        self._require("milestones", ascending and inside, "ascending fractions of the run, above 0 and below 1")
+        self._require("gamma", 0 < self.gamma <= 1, "a number above 0 and at most 1")
+
+    def decay(self, progress: float) -> float:
+        """The decay at `progress`."""
+        return self.gamma ** sum(milestone <= progress for milestone in self.milestones)
+
+
+def make_scheduler(optimizer: Optimizer, schedule: Schedule, total_steps: int) -> LambdaLR:
+    """Attach a schedule to an optimiser.
+
+    Its state holds the step and the base rates, not the shape of the schedule: a resumed run computes the same rates
+    from its settings.
+
+    Args:
+        optimizer: Its parameter groups' rates are the base rates.
+        schedule: The factor on all of them.
+        total_steps: Optimiser steps of the whole run.
+
+    Returns:
+        A scheduler to be stepped after every optimiser step, not every epoch.
+
+    Raises:
+        UserError: If the run has no step.
+    """
+    return LambdaLR(optimizer, lambda step: schedule.factor(step, total_steps))
