@@ -1,6 +1,7 @@
 """fit, validate, test and predict: LightningCLI, with a run folder and a configuration that completes itself."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ from refinenet_pl.training.callbacks import Pictures, PredictionWriter, ResultsW
 from refinenet_pl.training.task import SegmentationTask
 
 CONFIG_KEY = "refinenet_config"
+IRRELEVANT_WARNINGS = (
+    "Experiment logs directory .* exists",  # a resumed run's earlier metrics were moved aside
+    "Checkpoint directory .* exists",  # a resumed run's own
+    "Couldn't infer the batch indices",  # samples come with their names
+    "You're using the WeightAveraging callback, but loading a checkpoint outside",  # which holds the averaged weights
+    ".*isinstance\\(treespec, LeafSpec\\)",  # between Lightning and torch
+)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -48,13 +56,14 @@ class TrainingCLI(LightningCLI):
     """`fit`, `validate` and `test`."""
 
     run_folder: RunFolder
+    save_config: type[SaveConfig] | None = SaveConfig
 
     def __init__(self) -> None:
         super().__init__(
             SegmentationTask,
             SegmentationDataModule,
             subclass_mode_data=True,
-            save_config_callback=SaveConfig,
+            save_config_callback=self.save_config,
             save_config_kwargs={"overwrite": True},  # only a resumed run finds its own file there
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -91,8 +100,8 @@ class TrainingCLI(LightningCLI):
         if config.experiment is None:
             config.experiment = Path(str(config.config[-1])).stem if config.config else "unnamed"
         self.run_folder = RunFolder.choose(config, str(self.subcommand))
-        config.checkpoint.dirpath = str(self.run_folder.path / "checkpoints")
         if self.subcommand == "fit":
+            config.checkpoint.dirpath = str(self.run_folder.path / "checkpoints")
             set_up_wandb(config, self.run_folder)
         else:
             config.trainer.logger = False  # an evaluation's figures are its results.json
@@ -143,6 +152,8 @@ def progress_bar(config: Namespace) -> list[RichProgressBar]:
 class PredictionCLI(TrainingCLI):
     """`predict`: any images, with the network and the configuration of a checkpoint."""
 
+    save_config = None
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The command, and which of the trainer's arguments are no options."""
@@ -176,6 +187,8 @@ def run(args: list[str]) -> None:
     checkpoint = option(args, "--ckpt_path")
     if checkpoint and not option(args, "--config") and not option(args, "-c"):
         args = [args[0], "--config", checkpoint_config(Path(checkpoint)), *args[1:]]
+    for message in IRRELEVANT_WARNINGS:
+        warnings.filterwarnings("ignore", message)
     # Lightning reads the process's arguments, and starts the other processes of a multi-GPU run with them.
     sys.argv[1:] = args
     COMMANDS[args[0]]()

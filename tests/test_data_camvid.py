@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from fake_data import blocks, make_camvid
+from PIL import Image
+
+from refinenet_pl.data.camvid import CAMVID, CamVidDataModule
+from refinenet_pl.errors import UserError
+
+
+def test_each_image_has_the_labels_of_the_same_name_with_eleven_as_void(tmp_path):
+    sample = CamVidDataModule(make_camvid(tmp_path)).dataset("test")[1]
+    labels = blocks((48, 64), range(12), seed=1)
+    assert sample["name"] == "test_1"
+    assert np.array_equal(sample["mask"], np.where(labels == 11, 255, labels))
+
+
+@pytest.mark.parametrize("folder", ["train", "trainannot"])
+def test_a_file_without_its_partner_is_an_error_that_names_it(tmp_path, folder):
+    (make_camvid(tmp_path) / folder / "train_2.png").unlink()
+    with pytest.raises(UserError, match=r"1 of 4 files.*train_2\.png"):
+        CamVidDataModule(tmp_path).samples("train")
+
+
+def test_many_files_without_partner_are_counted_and_the_first_named(tmp_path):
+    make_camvid(tmp_path, train=9)
+    for path in (tmp_path / "trainannot").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"9 of 9 files.*train_0\.png.*train_4\.png\. Add") as caught:
+        CamVidDataModule(tmp_path).samples("train")
+    assert "train_5.png" not in str(caught.value)
+
+
+def test_empty_folders_are_an_error(tmp_path):
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(UserError, match="no images"):
+        CamVidDataModule(tmp_path).samples("train")
+
+
+def test_two_images_of_one_name_are_an_error_that_names_both(tmp_path):
+    make_camvid(tmp_path)
+    (tmp_path / "train" / "train_0.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"train_0\.jpg and train_0\.png"):
+        CamVidDataModule(tmp_path).samples("train")
+
+
+def test_files_that_are_no_images_are_left_alone(tmp_path):
+    make_camvid(tmp_path)
+    for junk in ("Thumbs.db", ".DS_Store", "._train_0.png"):
+        (tmp_path / "train" / junk).write_bytes(b"")
+    assert len(CamVidDataModule(tmp_path).samples("train")) == 4
+
+
+def test_all_real_images_are_read(real_data):
+    data = CamVidDataModule(real_data / "camvid")
+    found = set()
+    for split, count in {"train": 367, "val": 101}.items():
+        dataset = data.dataset(split)
+        dataset.transform = None
+        assert len(dataset) == count
+        listed = (real_data / "camvid" / f"{split}.txt").read_text().split()[::2]
+        assert {sample.image.name for sample in dataset.samples} == {line.rsplit("/", 1)[1] for line in listed}
+        for sample in dataset:
+            assert sample["image"].shape == (3, 360, 480)
+            found |= set(np.unique(sample["mask"]).tolist())
+    assert found == {*range(len(CAMVID)), 255}
+
+
+def test_the_real_road_is_at_the_bottom_and_the_real_sky_at_the_top(real_data):
+    masks = [np.asarray(Image.open(path)) for path in sorted((real_data / "camvid" / "trainannot").iterdir())[::20]]
+    stack = np.stack(masks)
+    height = np.broadcast_to(np.arange(360)[None, :, None], stack.shape)
+    means = {name: height[stack == index].mean() for index, name in enumerate(CAMVID.names) if (stack == index).any()}
+    assert min(means, key=means.get) == "sky"
+    assert means["road"] > means["car"] > means["building"]

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import torch
+from fake_data import blocks, make_camvid, save_grey, save_image, save_palette
+from PIL import Image
+from torchvision import tv_tensors
+
+from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.dataset import Sample, SegmentationDataset, read_image, read_mask
+from refinenet_pl.errors import UserError
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """An image and a label image with 0..3 and 255."""
+    labels = blocks((20, 30), [0, 1, 2, 3, 255], seed=0)
+    save_image(tmp_path / "image.png", labels)
+    save_palette(tmp_path / "mask.png", labels)
+    return Sample(tmp_path / "image.png", tmp_path / "mask.png", "a")
+
+
+def test_a_sample_holds_the_image_and_the_train_ids_as_bytes(pair):
+    sample = SegmentationDataset([pair], num_classes=4)[0]
+    assert isinstance(sample["image"], tv_tensors.Image)
+    assert isinstance(sample["mask"], tv_tensors.Mask)
+    assert sample["image"].dtype == sample["mask"].dtype == torch.uint8
+    assert np.array_equal(sample["image"].permute(1, 2, 0), np.asarray(Image.open(pair.image)))
+    assert np.array_equal(sample["mask"], blocks((20, 30), [0, 1, 2, 3, 255], seed=0))
+    assert sample["name"] == "a"
+
+
+def test_label_values_become_train_ids(pair):
+    labels = blocks((20, 30), [0, 1, 2, 3, 255], seed=0)
+    mask = SegmentationDataset([pair], 2, {0: VOID, 1: 1, 2: 0, 3: 1, 255: VOID})[0]["mask"].numpy()
+    assert set(mask[labels == 0]) == set(mask[labels == 255]) == {VOID}
+    assert set(mask[(labels == 1) | (labels == 3)]) == {1}
+    assert set(mask[labels == 2]) == {0}
+
+
+def test_a_label_value_that_is_no_class_is_an_error_that_names_it(pair):
+    with pytest.raises(UserError, match=r"mask\.png.*no class: 2, 3\. Expected only 0, 1, 255\."):
+        SegmentationDataset([pair], num_classes=2)[0]
+
+
+@pytest.mark.parametrize("value", [300, 65535])
+def test_a_label_value_beyond_one_byte_is_an_error_too(tmp_path, value):
+    Image.fromarray(np.full((4, 4), value, np.uint16)).save(tmp_path / "mask.png")
+    save_image(tmp_path / "image.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(UserError, match=f"no class: {value}"):
+        SegmentationDataset([Sample(tmp_path / "image.png", tmp_path / "mask.png", "a")], num_classes=2)[0]
+
+
+def test_labels_of_another_size_than_their_image_are_an_error_with_both_sizes(pair):
+    save_grey(pair.mask, np.zeros((21, 30), np.uint8))
+    with pytest.raises(UserError, match=r"21 x 30.*20 x 30"):
+        SegmentationDataset([pair], num_classes=4)[0]
+
+
+def test_labels_painted_in_colours_are_an_error(pair):
+    save_image(pair.mask, np.zeros((20, 30), np.uint8))
+    with pytest.raises(UserError, match="mode RGB"):
+        SegmentationDataset([pair], num_classes=4)[0]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([[0, 3], [2, 255]], np.uint8),
+        np.array([[0, 3], [2, 255]], np.uint16),
+        np.array([[0, 3], [2, 255]], np.int32),
+        np.array([[False, True]]),
+    ],
+)
+def test_masks_of_any_integer_type_are_read(tmp_path, labels):
+    suffix = ".tif" if labels.dtype == np.int32 else ".png"
+    Image.fromarray(labels).save(tmp_path / f"mask{suffix}")
+    assert np.array_equal(read_mask(tmp_path / f"mask{suffix}"), labels)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("left", [0, 10, 0.6])
+def test_a_damaged_file_is_an_error_that_names_it(tmp_path, suffix, left):
+    path = tmp_path / f"image.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: left if isinstance(left, int) else int(left * len(content))])
+    with pytest.raises(UserError, match=rf"image\.{suffix}: cannot be read as image"):
+        read_image(path)
+
+
+def test_a_damaged_mat_file_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "mask.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    with pytest.raises(UserError, match=r"mask\.mat: cannot be read"):
+        read_mask(tmp_path / "mask.mat")
+
+
+def test_a_suspiciously_large_image_is_an_error_that_names_it(tmp_path, monkeypatch):
+    save_image(tmp_path / "image.png", np.zeros((20, 30), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"image\.png.*DecompressionBomb"):
+        read_image(tmp_path / "image.png")
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB", "RGBA", "LA", "CMYK", "YCbCr"])
+def test_images_of_any_mode_become_rgb(tmp_path, mode):
+    color = Image.new("RGB", (8, 6), (204, 204, 204))
+    suffix = "tif" if mode in ("CMYK", "YCbCr") else "png"
+    color.convert(mode, dither=Image.Dither.NONE).save(tmp_path / f"image.{suffix}")
+    image = read_image(tmp_path / f"image.{suffix}")
+    assert image.shape == (3, 6, 8)
+    assert image.dtype == torch.uint8
+    expected = 255 if mode == "1" else 204
+    assert (image.int() - expected).abs().max() <= 3
+
+
+def test_sixteen_bit_greys_keep_their_range(tmp_path):
+    grey = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
+    Image.fromarray(grey).save(tmp_path / "image.png")
+    assert read_image(tmp_path / "image.png")[0].tolist() == [[0, 1, 128, 255]]
+
+
+def test_images_with_floating_point_pixels_are_an_error_that_says_why(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "image.tif")
+    with pytest.raises(UserError, match="floating point"):
+        read_image(tmp_path / "image.tif")
+
+
+def test_images_are_turned_upright_only_where_asked(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.new("RGB", (8, 6)).save(tmp_path / "image.jpg", exif=exif)
+    assert read_image(tmp_path / "image.jpg").shape == (3, 6, 8)
+    assert read_image(tmp_path / "image.jpg", upright=True).shape == (3, 8, 6)
+
+
+def test_an_error_in_a_worker_process_stays_a_user_error(tmp_path):
+    from refinenet_pl.data.camvid import CamVidDataModule
+
+    save_grey(make_camvid(tmp_path) / "valannot" / "val_0.png", np.full((48, 64), 77, np.uint8))
+    loader = CamVidDataModule(tmp_path, num_workers=1).val_dataloader()
+    with pytest.raises(UserError, match="no class: 77"):
+        list(loader)

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+import torch
+from fake_data import blocks
+from PIL import Image
+from torchvision import tv_tensors
+
+from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.transforms import MEAN_COLOR, RandomScaleCrop, training_transform
+from refinenet_pl.errors import UserError
+
+
+def sample_of(labels):
+    """A sample whose image shows its labels: ten times the label, in all three channels."""
+    mask = torch.from_numpy(labels.copy())
+    return {"image": tv_tensors.Image((10 * mask).repeat(3, 1, 1)), "mask": tv_tensors.Mask(mask), "name": "a"}
+
+
+def away_from_borders(mask, distance=3):
+    """Where all pixels within `distance` have one label."""
+    values = torch.nn.functional.pad(mask[None, None].float(), [distance] * 4, mode="replicate")
+    highest = torch.nn.functional.max_pool2d(values, 2 * distance + 1, 1)
+    return (highest == -torch.nn.functional.max_pool2d(-values, 2 * distance + 1, 1))[0, 0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 150), (65, 97), (96, 96), (301, 200)])
+def test_the_crop_has_its_size_whatever_the_size_of_the_input(size):
+    transform = training_transform((96, 64), (0.5, 2.0), None, flip=True, color_jitter=0.3)
+    for seed in range(10):
+        torch.manual_seed(seed)
+        result = transform(sample_of(blocks(size, range(5), seed)))
+        assert result["image"].shape == (3, 96, 64)
+        assert result["mask"].shape == (96, 64)
+        assert result["image"].dtype == result["mask"].dtype == torch.uint8
+        assert result["name"] == "a"
+
+
+def test_image_and_mask_go_through_the_same_scale_crop_and_flip():
+    transform = training_transform((96, 96), (0.5, 2.0), None, flip=True, color_jitter=0.0)
+    for seed in range(30):
+        torch.manual_seed(seed)
+        result = transform(sample_of(blocks((120, 150), range(12), seed, block=30)))
+        mask, shown = result["mask"], result["image"][0]
+        inside = away_from_borders(mask) & (mask != VOID)
+        assert inside.float().mean() > 0.1
+        assert torch.equal(shown[inside], 10 * mask[inside])
+
+
+def test_padding_is_void_in_the_mask_exactly_where_it_is_the_mean_colour_in_the_image():
+    transform = RandomScaleCrop((90, 90), (0.4, 1.2), None)
+    padded = 0
+    for seed in range(30):
+        torch.manual_seed(seed)
+        result = transform(sample_of(blocks((70, 110), range(9), seed)))  # 0..80 is never the mean colour
+        mean = (result["image"] == torch.tensor(MEAN_COLOR)[:, None, None]).all(0)
+        assert torch.equal(mean, result["mask"] == VOID)
+        padded += mean.any().item()
+    assert padded > 15
+
+
+def test_a_smaller_image_lands_anywhere_in_the_crop_whole():
+    transform = RandomScaleCrop((40, 40), (1.0, 1.0), None)
+    labels = blocks((20, 30), range(9), seed=0)
+    corners = set()
+    for seed in range(300):
+        torch.manual_seed(seed)
+        mask = transform(sample_of(labels))["mask"]
+        rows, columns = torch.nonzero(mask != VOID, as_tuple=True)
+        assert np.array_equal(mask[rows[0] : rows[0] + 20, columns[0] : columns[0] + 30], labels)
+        corners.add((rows[0].item(), columns[0].item()))
+    assert {row for row, _ in corners} == set(range(21))
+    assert {column for _, column in corners} == set(range(11))
+
+
+def test_a_window_of_a_larger_image_may_lie_anywhere_up_to_its_edges():
+    labels = np.arange(12, dtype=np.uint8)[None].repeat(12, 0)
+    transform = RandomScaleCrop((12, 4), (1.0, 1.0), None)
+    lefts = {transform(sample_of(labels))["mask"][0, 0].item() for _ in range(200)}
+    assert lefts == set(range(9))
+
+
+def test_downscaling_shifts_neither_image_nor_mask():
+    # One third of a ramp 0, 1, 2, ...: the centre of output pixel i is input pixel 3 i + 1, for both.
+    ramp = torch.arange(90, dtype=torch.uint8).repeat(90, 1)
+    sample = {"image": tv_tensors.Image(ramp.repeat(3, 1, 1)), "mask": tv_tensors.Mask(ramp)}
+    result = RandomScaleCrop((30, 30), (1 / 3, 1 / 3), None)(sample)
+    expected = (3 * torch.arange(30) + 1).to(torch.uint8).repeat(30, 1)
+    assert torch.equal(result["mask"], expected)
+    assert torch.equal(result["image"][:, :, 1:-1], expected[:, 1:-1].repeat(3, 1, 1))
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_crop_then_resize_shows_what_resize_then_crop_shows(scale):
+    y, x = np.mgrid[:200, :240]
+    smooth = (127 + 60 * np.sin(x / 25) + 60 * np.cos(y / 30)).round().astype(np.uint8)
+    transform = RandomScaleCrop((64, 80), (scale, scale), None)
+    image = tv_tensors.Image(torch.from_numpy(smooth).repeat(3, 1, 1))
+    draws = (transform.make_params([image]) for _ in range(1000))
+    # Windows that start on a whole pixel of the scaled image.
+    params = next(p for p in draws if (p["rows"].start * scale).is_integer() and (p["columns"].start * scale) % 1 == 0)
+    cropped = transform.transform(image, params)[0].int().numpy()
+
+    whole = Image.fromarray(smooth).resize((int(240 * scale), int(200 * scale)), Image.Resampling.BILINEAR)
+    top, left = int(params["rows"].start * scale), int(params["columns"].start * scale)
+    expected = np.asarray(whole, dtype=int)[top : top + 64, left : left + 80]
+    assert np.abs(cropped - expected).max() <= 2
+    assert np.abs(cropped - expected)[1:-1, 1:-1].max() <= 1
+
+
+def test_the_scale_is_uniform_in_its_range():
+    transform = RandomScaleCrop((5000, 5000), (0.5, 2.0), None)
+    image = tv_tensors.Image(torch.zeros(3, 1000, 10, dtype=torch.uint8))
+    torch.manual_seed(0)
+    scales = np.array([transform.make_params([image])["rows"].resized / 1000 for _ in range(2000)])
+    assert 0.5 <= scales.min() < 0.51
+    assert 1.99 < scales.max() <= 2.0
+    # The mean of 2000 uniform draws has a standard deviation of 0.01, their variance one of 0.0038.
+    assert scales.mean() == pytest.approx(1.25, abs=0.04)
+    assert scales.var() == pytest.approx(1.5**2 / 12, abs=0.015)
+
+
+def test_the_scaled_short_side_stays_within_its_bounds():
+    transform = RandomScaleCrop((5000, 5000), (0.5, 2.0), (350, 600))
+    image = tv_tensors.Image(torch.zeros(3, 400, 500, dtype=torch.uint8))
+    sizes = [transform.make_params([image])["rows"].resized for _ in range(300)]
+    assert min(sizes) == 350
+    assert max(sizes) == 600
+    assert 400 in range(min(sizes), max(sizes))
+
+
+def test_a_tiny_image_is_scaled_beyond_the_range_to_reach_the_short_side():
+    transform = RandomScaleCrop((5000, 5000), (0.5, 2.0), (350, 1100))
+    image = tv_tensors.Image(torch.zeros(3, 20, 60, dtype=torch.uint8))
+    params = transform.make_params([image])
+    assert (params["rows"].resized, params["columns"].resized) == (350, 1050)
+
+
+def test_half_of_the_samples_are_mirrored_image_and_mask_together():
+    transform = training_transform((8, 8), (1.0, 1.0), None, flip=True, color_jitter=0.0)
+    labels = np.arange(8, dtype=np.uint8)[None].repeat(8, 0)
+    torch.manual_seed(0)
+    results = [transform(sample_of(labels)) for _ in range(400)]
+    assert all(torch.equal(result["image"][0], 10 * result["mask"]) for result in results)
+    assert 150 < sum(result["mask"][0, 0].item() == 7 for result in results) < 250
+
+
+def test_without_flip_and_jitter_an_image_of_the_crops_size_is_left_as_it_is():
+    sample = sample_of(blocks((24, 32), range(9), seed=0))
+    result = training_transform((24, 32), (1.0, 1.0), None, flip=False, color_jitter=0.0)(sample)
+    assert torch.equal(result["image"], sample["image"])
+    assert torch.equal(result["mask"], sample["mask"])
+
+
+def test_colour_jitter_changes_the_image_alone():
+    sample = sample_of(blocks((24, 32), range(1, 9), seed=0))
+    torch.manual_seed(0)
+    result = training_transform((24, 32), (1.0, 1.0), None, flip=False, color_jitter=0.5)(sample)
+    assert not torch.equal(result["image"], sample["image"])
+    assert torch.equal(result["mask"], sample["mask"])
+
+
+def test_the_global_seed_decides_the_result():
+    transform = training_transform((32, 32), (0.5, 2.0), None, flip=True, color_jitter=0.3)
+    sample = sample_of(blocks((50, 60), range(9), seed=0))
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        results.append(transform(sample))
+    assert torch.equal(results[0]["image"], results[1]["image"])
+    assert torch.equal(results[0]["mask"], results[1]["mask"])
+    assert not torch.equal(results[0]["image"], results[2]["image"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (((32, 32), (2.0, 0.5), None), "scale_range"),
+        (((32, 32), (0.0, 1.0), None), "scale_range"),
+        (((32, 32), (0.5, 2.0), (600, 400)), "short_side"),
+        (((0, 32), (0.5, 2.0), None), "crop_size"),
+    ],
+)
+def test_ranges_that_make_no_sense_are_named(arguments, key):
+    with pytest.raises(UserError, match=key):
+        RandomScaleCrop(*arguments)
