@@ -40,11 +40,14 @@ class RefinementNetwork(SegmentationModel):
         return self.encoder(x)
 
     def forward_logits(self, x: Tensor) -> Tensor:
-        """Logits [N, classes, H/4, W/4] of images [N, in_channels, H, W], before upsampling."""
+        """Logits [N, classes, H/4, W/4] of images [N, in_channels, H, W], before upsampling.
+
+        Where the network sees the image resized, H and W are those of the resized image.
+        """
         return self.segmentation_head(self.decoder(self.features(x)))
 
-    def forward(self, x: Tensor):  # noqa: ANN201  (a tensor, or a pair with the classification head's output, as in smp)
-        """Scores [N, classes, H, W] of images [N, in_channels, H, W], of any size."""
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Scores [N, classes, H, W] of images [N, in_channels, H, W] of any size; with aux_params also class scores."""
         features = self.features(x)
         logits = self.segmentation_head(self.decoder(features))
         masks = self.activation(F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False))

@@ -1,6 +1,6 @@
 """The boxes of the paper's figure 3, one class each (Lin et al., CVPR 2017, section 3.2).
 
-Feature maps are float tensors [N, C, h, w]. No block has batch norm; biases stand only where the authors' code has them.
+Feature maps are float tensors [N, C, h, w]. No block has batch norm; biases stand only where the authors have them.
 """
 
 from typing import Literal

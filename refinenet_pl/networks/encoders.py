@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
@@ -15,12 +16,14 @@ from refinenet_pl.errors import UserError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")
-CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "last_linear.", "conv_head.", "bn2.")
+CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "last_linear.", "norm.", "norm_head.", "conv_head.", "bn2.")
 """Top-level names of what follows the last feature map in torchvision's and timm's classification networks."""
 
 
-def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | None) -> nn.Module:
+def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | None) -> Any:
     """An encoder by its smp name (or `tu-` and its timm name), with feature maps at strides 4 to 2**depth.
+
+    It is a module that maps an image to a list of the image and its maps, fine to coarse; `out_channels` counts theirs.
 
     Args:
         name: smp's or timm's name.
@@ -43,16 +46,22 @@ def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | 
             depth=depth,
             weights=None if from_file or weights is False else weights,
         )
-    except (KeyError, RuntimeError) as error:  # smp's word for a name it lacks; timm's
-        raise UserError(f"encoder_name={name!r}, encoder_weights={weights!r}: {error.args[0]}") from error
+    # A name that smp or timm lacks, strides or channels that do not fit, a download that fails.
+    except (KeyError, RuntimeError, ValueError, OSError) as error:
+        raise UserError(
+            f"encoder_name={name!r}, in_channels={in_channels}, encoder_weights={weights!r}: {error}"
+        ) from error
     if len(encoder.out_channels) != depth + 1:
         raise UserError(f"{name} has {len(encoder.out_channels) - 1} feature maps; encoder_depth={depth} needs {depth}")
     if from_file:
         load_encoder_weights(encoder, Path(str(weights)))
         if in_channels != 3:
-            if not hasattr(encoder, "set_in_channels"):
-                raise UserError(f"{name} with weights from a file takes 3 channels, not in_channels={in_channels}")
-            encoder.set_in_channels(in_channels, pretrained=True)
+            try:
+                encoder.set_in_channels(in_channels, pretrained=True)
+            except (AttributeError, ValueError) as error:  # timm's encoders lack it, some of smp's refuse
+                raise UserError(
+                    f"{name} with weights from a file takes 3 channels, not in_channels={in_channels}"
+                ) from error
     return encoder
 
 
@@ -68,7 +77,8 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
         UserError: The file is missing or unsafe, or keys are missing, left over or of another shape.
     """
     expected = encoder.state_dict()
-    found = {_encoder_key(key, expected): value for key, value in read_state_dict(path).items()}
+    names = {_flat(key): key for key in expected}
+    found = {names.get(_flat(key), _bare(key)): value for key, value in read_state_dict(path).items()}
     # Files from before torch 0.4.1 lack the count of batches, which inference never reads.
     missing = [key for key in expected if key not in found and not key.endswith("num_batches_tracked")]
     left_over = [key for key in found if key not in expected and not key.startswith(CLASSIFIER_PREFIXES)]
@@ -87,13 +97,14 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     encoder.load_state_dict({key: found.get(key, value) for key, value in expected.items()})
 
 
-def _encoder_key(key: str, expected: Mapping[str, Tensor]) -> str:
-    """The encoder's name for a key of a bare file: timm's networks sit in `model`, their stages partly flattened."""
-    key = key.removeprefix("module.")
-    for candidate in (key, f"model.{key}", f"model.{key.replace('stages.', 'stages_')}"):
-        if candidate in expected:
-            return candidate
-    return key
+def _bare(key: str) -> str:
+    """A key without the name of a wrapper; timm's networks sit in `model` of smp's encoders."""
+    return key.removeprefix("module.").removeprefix("model.")
+
+
+def _flat(key: str) -> str:
+    """What a key of a timm network has in common with the same one in an encoder: there `stem.0` is `stem_0`."""
+    return _bare(key).replace(".", "_")
 
 
 def _some(keys: list[str], limit: int = 8) -> str:
@@ -125,28 +136,34 @@ def pixel_statistics(encoder_name: str, weights: str | bool | None) -> tuple[lis
 
     timm says it for its networks and smp for weights from its hub. For random weights and for files of torchvision's
     it is ImageNet's.
+
+    Raises:
+        UserError: smp does not know the encoder or its weights, or cannot download their description.
     """
     settings: Mapping = {}
     if encoder_name.startswith("tu-"):
         config = timm.get_pretrained_cfg(encoder_name.removeprefix("tu-"))
         settings = config.to_dict() if config else {}
     elif isinstance(weights, str) and not is_weight_file(weights):
-        settings = smp.encoders.get_preprocessing_params(encoder_name, weights)
+        try:
+            settings = smp.encoders.get_preprocessing_params(encoder_name, weights)
+        except (KeyError, ValueError, OSError) as error:  # unknown encoder, unknown weights, a download that fails
+            raise UserError(f"encoder_name={encoder_name!r}, encoder_weights={weights!r}: {error}") from error
     return list(settings.get("mean", IMAGENET_MEAN)), list(settings.get("std", IMAGENET_STD))
 
 
 class MobileNetV2Taps(nn.Module):
     """MobileNet-v2 with a feature map from each of its last six stages, as its light-weight RefineNet reads it.
 
-    There are two maps at stride 16 (64 and 96 channels) and two at stride 32 (160 and 320): `maps_per_stride` counts them for each
-    stride from 4 on. The last convolution, to 1280 channels, serves classification only and is left out.
+    There are two maps at stride 16 (64 and 96 channels) and two at stride 32 (160 and 320): `maps_per_stride` counts
+    them for each stride from 4 on. The last convolution, to 1280 channels, serves classification only and is left out.
 
     Args:
         encoder: smp's `mobilenet_v2`.
         depth: 3..5, number of times the size is halved.
     """
 
-    def __init__(self, encoder: nn.Module, depth: int = 5) -> None:
+    def __init__(self, encoder: Any, depth: int = 5) -> None:
         super().__init__()
         self.maps_per_stride = [1, 1, 2, 2][: depth - 1]
         stages = 1 + sum(self.maps_per_stride)

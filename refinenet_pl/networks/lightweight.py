@@ -1,4 +1,4 @@
-"""Light-Weight RefineNet (Nekrasov, Shen, Reid: "Light-Weight RefineNet for Real-Time Semantic Segmentation", BMVC 2018)."""
+"""Light-Weight RefineNet for Real-Time Semantic Segmentation (Nekrasov, Shen, Reid, BMVC 2018)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -56,7 +56,9 @@ class LightWeightRefineNet(RefinementNetwork):
         self.encoder = make_encoder(encoder_name, in_channels, encoder_depth, encoder_weights)
         if encoder_name == "mobilenet_v2":
             self.encoder = MobileNetV2Taps(self.encoder, encoder_depth)
-            self.decoder = MobileDecoder(self.encoder.out_channels[2:], self.encoder.maps_per_stride, kind, length)
+            self.decoder: nn.Module = MobileDecoder(
+                self.encoder.out_channels[2:], self.encoder.maps_per_stride, kind, length
+            )
         else:
             self.decoder = RefineNetDecoder(
                 encoder_channels=list(self.encoder.out_channels),

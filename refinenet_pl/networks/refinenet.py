@@ -1,6 +1,7 @@
 """RefineNet (Lin, Milan, Shen, Reid: "RefineNet: Multi-Path Refinement Networks", CVPR 2017)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
@@ -60,7 +61,7 @@ class RefineNet(RefinementNetwork):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        if num_blocks not in (1, 2, 3, 4):
+        if num_blocks not in (1, 2, 4):
             raise UserError(f"num_blocks is {num_blocks}; expected 4, 2 or 1")
         if not image_scales:
             raise UserError("image_scales is empty; expected one factor, or two for two encoders")
@@ -171,4 +172,4 @@ def split_evenly(levels: list[int], parts: int) -> list[list[int]]:
     """Deal consecutive levels to blocks as evenly as can be; the first, coarser blocks take what is over."""
     parts = min(parts, len(levels))
     ends = [-(-len(levels) * part // parts) for part in range(parts + 1)]
-    return [levels[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [levels[start:end] for start, end in pairwise(ends)]

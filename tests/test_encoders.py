@@ -1,0 +1,246 @@
+"""Encoders: weights from files, what is refused and how it is said, and the statistics of their pixels."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import segmentation_models_pytorch as smp
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor
+
+from refinenet_pl.errors import UserError
+from refinenet_pl.networks.encoders import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MobileNetV2Taps,
+    load_encoder_weights,
+    make_encoder,
+    pixel_statistics,
+)
+
+State = dict[str, Tensor]
+
+TINY = "tu-test_resnet"
+
+
+@pytest.fixture
+def classifier() -> State:
+    """The state dict of a classification network, as people have it in files."""
+    torch.manual_seed(1)
+    state = timm.create_model("test_resnet", pretrained=False).state_dict()
+    return {key: torch.randn_like(value) if value.is_floating_point() else value for key, value in state.items()}
+
+
+def features(encoder: torch.nn.Module) -> list[Tensor]:
+    torch.manual_seed(2)
+    with torch.no_grad():
+        return encoder.eval()(torch.rand(1, 3, 64, 64))
+
+
+WRAPPERS: dict[str, Callable[[State], dict[str, Any]]] = {
+    "bare": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3},
+    "model": lambda state: {"model": state},
+    "module. before each key": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "without counts of batches": lambda state: {k: v for k, v in state.items() if "num_batches" not in k},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
+def test_weights_come_from_a_torch_file_in_any_usual_wrapper(
+    wrap: Callable[[State], dict[str, Any]], classifier: State, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(wrap(classifier), path)
+    encoder = make_encoder(TINY, 3, 5, str(path))
+    loaded = {key.removeprefix("model."): value for key, value in encoder.state_dict().items()}
+    left = {key for key in classifier if key not in loaded}
+    assert left == {"fc.weight", "fc.bias"}
+    wrong = [k for k, v in loaded.items() if "num_batches" not in k and not torch.equal(v, classifier[k])]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet", "test_nfnet"])
+def test_weights_of_timms_families_come_from_safetensors(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network: Any = timm.create_model(name, pretrained=False).eval()
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    maps = features(make_encoder(f"tu-{name}", 3, 5, str(tmp_path / "weights.safetensors")))
+    torch.manual_seed(2)
+    with torch.no_grad():
+        expected = network.forward_intermediates(torch.rand(1, 3, 64, 64), intermediates_only=True)
+    torch.testing.assert_close(maps[-1], expected[-1])
+
+
+def test_an_encoders_own_state_dict_fits_it(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    encoder = make_encoder(TINY, 3, 5, None)
+    torch.save(encoder.state_dict(), tmp_path / "own.pth")
+    again = make_encoder(TINY, 3, 5, str(tmp_path / "own.pth"))
+    for found, expected in zip(features(again), features(encoder), strict=True):
+        assert torch.equal(found, expected)
+
+
+def without(state: State, key: str) -> State:
+    return {name: value for name, value in state.items() if name != key}
+
+
+DAMAGES: dict[str, tuple[Callable[[State], State], str]] = {
+    "missing": (lambda state: without(state, "conv1.0.weight"), r"1 missing: model\.conv1\.0\.weight\n"),
+    "left over": (lambda state: {**state, "layer9.weight": torch.ones(1)}, r"1 not in the encoder: layer9\.weight\n"),
+    "mis-shaped": (
+        lambda state: {**state, "bn1.weight": torch.ones(5)},
+        r"1 of another shape: model\.bn1\.weight is \(5,\), expected \(32,\)\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_key_that_does_not_fit_is_named(
+    damage: Callable[[State], State], words: str, classifier: State, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(damage(classifier), path)
+    with pytest.raises(UserError, match=words) as raised:
+        make_encoder(TINY, 3, 5, str(path))
+    assert str(path) in str(raised.value)
+
+
+def test_a_file_that_does_not_fit_changes_nothing(classifier: State, tmp_path: Path) -> None:
+    encoder = make_encoder(TINY, 3, 5, None)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    torch.save(without(classifier, "layer1.0.conv1.weight"), tmp_path / "weights.pth")
+    with pytest.raises(UserError):
+        load_encoder_weights(encoder, tmp_path / "weights.pth")
+    assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+
+
+class Bomb:
+    """Pickles to a call that makes a file when it is read."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.victim), "w"))
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(classifier: State, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    torch.save({"state_dict": classifier, "bomb": Bomb(victim)}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"weights\.pth safely"):
+        make_encoder(TINY, 3, 5, str(tmp_path / "weights.pth"))
+    assert not victim.exists()
+    torch.load(tmp_path / "weights.pth", weights_only=False)
+    assert victim.exists(), "the file is harmless: this test shows nothing"
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"not weights")
+    with pytest.raises(UserError, match=name):
+        make_encoder(TINY, 3, 5, str(tmp_path / name))
+
+
+def test_a_file_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
+    torch.save([torch.ones(1)], tmp_path / "weights.pth")
+    with pytest.raises(UserError, match="holds list; expected a state dict"):
+        make_encoder(TINY, 3, 5, str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize("weights", ["nowhere.pth", "folder/nowhere"])
+def test_a_missing_file_is_named(weights: str) -> None:
+    with pytest.raises(UserError, match=f"no file {weights}"):
+        make_encoder(TINY, 3, 5, weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "words"),
+    [
+        ("resnet_18", None, "resnet_18.*resnet18"),
+        ("tu-nothing", None, "nothing"),
+        ("resnet18", "imagenette", "imagenette.*imagenet.*ssl"),
+        ("resnet18", True, "resnet18.*imagenet"),
+        ("tu-test_vit", None, "tu-test_vit.*downsampling"),
+    ],
+)
+def test_unknown_names_are_told_with_the_known_ones(name: str, weights: Any, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        make_encoder(name, 3, 5, weights)
+
+
+@pytest.mark.parametrize(("name", "weights"), [("resnet_18", "imagenet"), ("resnet18", "imagenette")])
+def test_statistics_of_unknown_names_are_refused(name: str, weights: str) -> None:
+    with pytest.raises(UserError, match=f"{name}.*{weights}"):
+        pixel_statistics(name, weights)
+
+
+def test_a_failed_download_says_which_weights_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("no connection")
+
+    monkeypatch.setattr(smp.encoders, "get_encoder", offline)
+    monkeypatch.setattr(smp.encoders, "get_preprocessing_params", offline)
+    for call in (lambda: make_encoder("resnet18", 3, 5, "imagenet"), lambda: pixel_statistics("resnet18", "imagenet")):
+        with pytest.raises(UserError, match=r"resnet18.*imagenet.*no connection"):
+            call()
+
+
+def test_pixel_statistics_are_those_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    imagenet, half = (list(IMAGENET_MEAN), list(IMAGENET_STD)), ([0.5] * 3, [0.5] * 3)
+    assert imagenet == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    assert pixel_statistics("resnet18", None) == imagenet
+    assert pixel_statistics("mobilenet_v2", "folder/mobilenet.pth") == imagenet
+    for weights in (None, True, "folder/lite.pth"):
+        assert pixel_statistics("tu-tf_efficientnet_lite0", weights) == half
+    monkeypatch.setattr(smp.encoders, "get_preprocessing_params", lambda *_: {"mean": [0.5] * 3, "std": [0.5] * 3})
+    assert pixel_statistics("inceptionv4", "imagenet") == half
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_a_file_for_colours_serves_grey_images(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    coloured = make_encoder(name, 3, 3, None).eval()
+    torch.save(coloured.state_dict(), tmp_path / "weights.pth")
+    grey = make_encoder(name, 1, 3, str(tmp_path / "weights.pth")).eval()
+    image = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(grey(image)[-1], coloured(image.expand(-1, 3, -1, -1))[-1])
+
+
+def test_where_a_file_cannot_serve_grey_images_it_is_said(classifier: State, tmp_path: Path) -> None:
+    torch.save(classifier, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match="takes 3 channels, not in_channels=1"):
+        make_encoder(TINY, 1, 5, str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5])
+def test_the_taps_of_mobilenet_lie_at_strides_2_to_32_and_two_share_a_stride(depth: int) -> None:
+    taps = MobileNetV2Taps(make_encoder("mobilenet_v2", 3, depth, None), depth)
+    maps = features(taps)
+    strides = [64 // x.shape[-1] for x in maps]
+    count = {3: 4, 4: 6, 5: 8}[depth]
+    assert strides == [1, 2, 4, 8, 16, 16, 32, 32][:count]
+    assert [x.shape[1] for x in maps] == taps.out_channels == [3, 16, 24, 32, 64, 96, 160, 320][:count]
+    assert taps.output_stride == strides[-1]
+    assert sum(taps.maps_per_stride) == count - 2
+
+
+def test_torchvisions_mobilenet_file_gives_torchvisions_features(real_data: Path) -> None:
+    path = real_data / "weights" / "mobilenet_v2-b0353104.pth"
+    original = torchvision.models.mobilenet_v2()
+    original.load_state_dict(torch.load(path, weights_only=True))
+    torch.manual_seed(2)
+    outputs = [torch.rand(1, 3, 64, 64)]
+    with torch.no_grad():
+        for layer in original.eval().features:
+            outputs.append(layer(outputs[-1]))
+    encoder = make_encoder("mobilenet_v2", 3, 5, str(path))
+    for found, end in zip(features(encoder)[1:], [1, 3, 6, 13, 18], strict=True):
+        torch.testing.assert_close(found, outputs[end + 1])
+    for found, end in zip(features(MobileNetV2Taps(encoder))[1:], [1, 3, 6, 10, 13, 16, 17], strict=True):
+        torch.testing.assert_close(found, outputs[end + 1])
