@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from refinenet_pl.data.classes import Classes, Color
-from refinenet_pl.data.scenes_textures import (
+from refinenet_pl.data.scenes_canvas import (
     FAR,
     NEAR,
     Canvas,
