@@ -72,5 +72,12 @@ def test_resolution_of_logits_needs_a_network_that_has_them(tmp_path, monkeypatc
     assert "forward_logits" in capsys.readouterr().err
 
 
+def test_synchronised_batch_norm_that_would_lose_activations_is_refused(tmp_path, monkeypatch, capsys):
+    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+    encoder = ["--model.network.encoder_name=tu-test_efficientnet.r160_in1k", "--trainer.sync_batchnorm=true"]
+    assert refinenet(monkeypatch, "fit", *options, *encoder) == 2
+    assert "would lose the activation" in capsys.readouterr().err
+
+
 def test_the_experiments_folder_is_found_from_the_tests():
     assert list(Path(__file__).parents[1].glob("experiments/*/*.yaml"))

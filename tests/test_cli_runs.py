@@ -79,7 +79,9 @@ def test_the_saved_configuration_says_what_was_filled_in(run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["model"]["network"]["init_args"]["classes"] == 11
     assert config["model"]["class_names"] == list(CAMVID.names)
-    assert config["model"]["mean"] == list(timm.get_pretrained_cfg("test_resnet.r160_in1k").mean)
+    statistics = timm.get_pretrained_cfg("test_resnet.r160_in1k")
+    assert statistics is not None
+    assert config["model"]["mean"] == list(statistics.mean)
 
 
 def test_the_saved_configuration_runs_again_as_is_and_gives_the_same(run, tmp_path, monkeypatch):
@@ -126,7 +128,7 @@ def test_a_resumed_run_goes_on_in_its_folder_as_if_it_had_not_stopped(camvid, tm
     stopped = ["--trainer.max_epochs=2", "--trainer.max_time=00:00:00:00"]
     assert refinenet(monkeypatch, "fit", *options, *stopped, "--trainer.min_epochs=1") == 0
     part = only_run(tmp_path / "parts")
-    resume = ["--ckpt_path", part / "checkpoints" / "last.ckpt", "--trainer.max_time=null"]
+    resume = ["--ckpt_path", str(part / "checkpoints" / "last.ckpt"), "--trainer.max_time=null"]
     assert refinenet(monkeypatch, "fit", *resume) == 0
     assert only_run(tmp_path / "parts") == part
     assert (part / "metrics.part1.csv").is_file()

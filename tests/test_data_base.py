@@ -1,8 +1,12 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 from fake_data import blocks, make_camvid, save_grey, save_image
+from torch.utils.data import DataLoader, TensorDataset
 
 from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.camvid import CamVidDataModule
@@ -10,8 +14,9 @@ from refinenet_pl.data.sampling import EvaluationSampler
 from refinenet_pl.errors import UserError
 
 
-def camvid(root, **kwargs):
-    return CamVidDataModule(root, **{"batch_size": 2, "num_workers": 0, "crop_size": (32, 40)} | kwargs)
+def camvid(root: Path, **kwargs: Any) -> CamVidDataModule:
+    small: dict[str, Any] = {"batch_size": 2, "num_workers": 0, "crop_size": (32, 40)}
+    return CamVidDataModule(root, **small | kwargs)
 
 
 def test_the_constructor_does_not_touch_the_disk():
@@ -75,7 +80,7 @@ def test_fewer_training_images_than_a_batch_are_an_error(tmp_path):
 def test_fewer_evaluation_images_than_devices_are_an_error(monkeypatch):
     monkeypatch.setattr("refinenet_pl.data.sampling._world", lambda: (4, 0))
     with pytest.raises(UserError, match="3 images cannot be dealt to 4 devices"):
-        evaluation_loader(range(3), num_workers=0)
+        evaluation_loader(TensorDataset(torch.zeros(3)), num_workers=0)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +136,7 @@ def test_lightning_keeps_the_samplers_and_tells_them_the_epoch(tmp_path):
         enable_model_summary=False,
     )
     trainer.fit(recorder, camvid(make_camvid(tmp_path, train=8, val=3)))
+    assert isinstance(trainer.val_dataloaders, DataLoader)
     assert isinstance(trainer.val_dataloaders.sampler, EvaluationSampler)
     assert recorder.validated == ["val_0", "val_1", "val_2"] * 3
     assert len({tuple(epoch) for epoch in recorder.epochs}) == 3

@@ -60,7 +60,7 @@ def test_all_real_images_are_read(real_data):
         assert len(dataset) == count
         listed = (real_data / "camvid" / f"{split}.txt").read_text().split()[::2]
         assert {sample.image.name for sample in dataset.samples} == {line.rsplit("/", 1)[1] for line in listed}
-        for sample in dataset:
+        for sample in map(dataset.__getitem__, range(count)):
             assert sample["image"].shape == (3, 360, 480)
             found |= set(np.unique(sample["mask"]).tolist())
     assert found == {*range(len(CAMVID)), 255}
@@ -71,5 +71,5 @@ def test_the_real_road_is_at_the_bottom_and_the_real_sky_at_the_top(real_data):
     stack = np.stack(masks)
     height = np.broadcast_to(np.arange(360)[None, :, None], stack.shape)
     means = {name: height[stack == index].mean() for index, name in enumerate(CAMVID.names) if (stack == index).any()}
-    assert min(means, key=means.get) == "sky"
+    assert min(means, key=lambda name: means[name]) == "sky"
     assert means["road"] > means["car"] > means["building"]

@@ -52,7 +52,8 @@ def test_a_run_that_is_stopped_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_of_two_runs_that_paint_at_once_the_first_to_finish_wins(tmp_path, monkeypatch):
-    paint, others = scenes.paint_scene, []
+    paint = scenes.paint_scene
+    others: list[bool] = []
 
     def paint_while_another_run_finishes(seed, index, size):
         if not others:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wandb.proto import wandb_internal_pb2
+from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 BLOCK, FILE_HEADER, HEADER = 32768, 7, 7
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
@@ -17,7 +17,7 @@ def read_offline_run(folder: Path) -> dict[str, Any]:
     (path,) = folder.rglob("*.wandb")
     run: dict[str, Any] = {"id": None, "project": None, "config": {}, "history": []}
     for data in _records(path.read_bytes()):
-        record = wandb_internal_pb2.Record.FromString(data)
+        record = Record.FromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run["id"], run["project"] = record.run.run_id, record.run.project

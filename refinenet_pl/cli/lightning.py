@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTh
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 import refinenet_pl.networks  # noqa: F401  (so that yaml can name its classes without their modules)
 from refinenet_pl.cli.completion import complete
@@ -29,6 +30,7 @@ CONFIG_KEY = "refinenet_config"
 IRRELEVANT_WARNINGS = (
     "Experiment logs directory .* exists",  # a resumed run's earlier metrics were moved aside
     "Checkpoint directory .* exists",  # a resumed run's own
+    "Found .* module\\(s\\) in eval mode",  # frozen batch norm, as asked for
     "Couldn't infer the batch indices",  # samples come with their names
     "You're using the WeightAveraging callback, but loading a checkpoint outside",  # which holds the averaged weights
     ".*isinstance\\(treespec, LeafSpec\\)",  # between Lightning and torch
@@ -125,6 +127,8 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Say where to look."""
+        if self.config[self.subcommand].trainer.sync_batchnorm:
+            refuse_norms_with_activation(self.model)
         self.run_folder.announce()
 
     def after_fit(self) -> None:
@@ -140,6 +144,16 @@ class TrainingCLI(LightningCLI):
     def after_test(self) -> None:
         """Say where to look."""
         self.run_folder.announce()
+
+
+def refuse_norms_with_activation(module: nn.Module) -> None:
+    """Some of timm's batch norms hold the activation as well, which torch's synchronised ones would drop unsaid."""
+    for name, norm in module.named_modules():
+        if isinstance(norm, nn.BatchNorm2d) and type(norm) is not nn.BatchNorm2d:
+            raise UserError(
+                f"trainer.sync_batchnorm would lose the activation within {name} ({type(norm).__name__}); leave it "
+                "out, freeze with model.batch_norm, or take an encoder with plain batch norm"
+            )
 
 
 def progress_bar(config: Namespace) -> list[RichProgressBar]:

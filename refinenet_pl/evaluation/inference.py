@@ -13,6 +13,6 @@ def whole_image(network: nn.Module, images: Tensor) -> Tensor:
     if not getattr(network, "requires_divisible_input_shape", False):
         return network(images)
     height, width = images.shape[-2:]
-    stride = network.encoder.output_stride  # type: ignore[union-attr]
-    padded = F.pad(images, (0, -width % stride, 0, -height % stride))  # type: ignore[operator]
+    stride: int = network.encoder.output_stride  # type: ignore[union-attr, assignment]
+    padded = F.pad(images, (0, -width % stride, 0, -height % stride))
     return network(padded)[..., :height, :width]

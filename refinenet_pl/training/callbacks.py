@@ -27,19 +27,29 @@ from refinenet_pl.training.task import SegmentationTask
 class EMA(WeightAveraging):
     """Exponential moving average of weights and batch-norm statistics, used for validation and in checkpoints.
 
-    It starts at the first step and warms up, so that the average is never a copy that was not yet updated, and short
-    runs are not held back by their first weights: the decay at update n is min(decay, (1 + n) / (10 + n)).
+    It starts at the first step, whose weights it copies, and warms up, so that short runs are not held back by their
+    first weights: the decay at update n after that one is min(decay, (1 + n) / (10 + n)).
 
     Args:
         decay: Weight of the average in each update, in the long run.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        def average(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
             warm_decay = min(decay, (1 + int(updates)) / (10 + int(updates)))
-            return torch.lerp(current, averaged, warm_decay) if averaged.is_floating_point() else current
+            for mean, value in zip(averaged, current, strict=True):
+                if mean.is_floating_point():
+                    mean.lerp_(value, 1 - warm_decay)
+                else:
+                    mean.copy_(value)
 
-        super().__init__(avg_fn=average)
+        # All tensors in one call: reading the number of updates stalls a GPU.
+        super().__init__(multi_avg_fn=average)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Move the network first: the average stays where it is made, which is before Lightning moves the network."""
+        pl_module.to(trainer.strategy.root_device)
+        super().setup(trainer, pl_module, stage)
 
 
 class Pictures(Callback):
@@ -160,7 +170,7 @@ def versions() -> dict[str, str]:
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Writes each prediction as a palette mask `<name>.png` and as an overlay `<name>_overlay.jpg`.
+    """Writes each prediction as a palette mask `<name>.png` and as an overlay `<name>_overlay.png`.
 
     Args:
         output: Folder to write to.

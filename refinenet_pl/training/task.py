@@ -78,6 +78,8 @@ class SegmentationTask(pl.LightningModule):
                 f"loss_resolution is 'logits', but {type(network).__name__} has no forward_logits(x); "
                 "use loss_resolution='label', or give the network that method"
             )
+        if getattr(network, "classification_head", None) is not None:
+            raise UserError("the network has a classification head, which nothing here trains; leave out aux_params")
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.loss = loss or CrossEntropy()
         self.optimizer = optimizer
@@ -93,9 +95,10 @@ class SegmentationTask(pl.LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(mean or [0.0]).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std or [1.0]).view(-1, 1, 1), persistent=False)
         self.confusion = ConfusionMatrix(len(self.class_names), ignore_index=VOID)
-        if batch_norm == "frozen":
+        if batch_norm != "train":
             for norm in self._encoder_norms():
-                norm.requires_grad_(False)
+                norm.eval()  # here too: Lightning keeps the modes that it finds, and need not call train()
+                norm.requires_grad_(batch_norm == "frozen_statistics")
         if compile:
             # Children, not the whole: forward and forward_logits both run them, and no key changes its name.
             for child in network.children():
@@ -158,7 +161,7 @@ class SegmentationTask(pl.LightningModule):
 
     def _log_figures(self, split: str) -> None:
         matrix = self.confusion.compute()  # summed over the devices, so every rank logs the same
-        self.log(f"{split}/miou", mean_iou(matrix), prog_bar=True, rank_zero_only=False)
+        self.log(f"{split}/miou", mean_iou(matrix), prog_bar=True)
         self.log(f"{split}/pixel_accuracy", pixel_accuracy(matrix))
         self.log(f"{split}/mean_accuracy", mean_accuracy(matrix))
         self.log_dict(
@@ -178,9 +181,11 @@ class SegmentationTask(pl.LightningModule):
         """Refuse batch norm that cannot work, in words."""
         if self.batch_norm != "train" or not any(True for _ in self._encoder_norms()):
             return
-        if self.device.type == "cpu" and any(isinstance(norm, nn.SyncBatchNorm) for norm in self._encoder_norms()):
+        synchronized = any(isinstance(norm, nn.SyncBatchNorm) for norm in self._encoder_norms())
+        if synchronized and self.device.type == "cpu":
             raise UserError("trainer.sync_batchnorm needs GPUs; leave it out, or freeze with model.batch_norm")
-        if getattr(self.trainer.datamodule, "batch_size", 0) == 1:  # type: ignore[attr-defined]
+        batch_size = getattr(self.trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
+        if batch_size == 1 and not synchronized:
             raise UserError(
                 "data.batch_size is 1: one image a device is too few to estimate batch norm's statistics; give "
                 "model.batch_norm=frozen_statistics (the paper's way) or a larger data.batch_size"
@@ -203,6 +208,14 @@ class SegmentationTask(pl.LightningModule):
         """Store every tensor in the ordinary layout, whatever the network's in memory."""
         for key, value in checkpoint.items():
             checkpoint[key] = apply_to_collection(value, Tensor, Tensor.contiguous)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Give the optimiser's state the layout of the network's parameters again, which fused optimisers rely on."""
+        if "optimizer_states" in checkpoint:  # not in a checkpoint of weights alone
+            checkpoint["optimizer_states"] = apply_to_collection(checkpoint["optimizer_states"], Tensor, self._lay_out)
+
+    def _lay_out(self, tensor: Tensor) -> Tensor:
+        return tensor.contiguous(memory_format=self.memory_format) if tensor.ndim == 4 else tensor
 
 
 def resize_labels(labels: Tensor, size: torch.Size) -> Tensor:

@@ -1,0 +1,186 @@
+"""What the callbacks leave on the disk and hand to W&B."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+from fake_data import PALETTE
+from PIL import Image
+from pytorch_lightning.loggers import WandbLogger
+from rich.console import Console
+from tiny_fit import CLASSES, SQUARE, TinyData, count_by_hand, tiny_sample, tiny_task, tiny_trainer
+
+import refinenet_pl
+from refinenet_pl.data.base import evaluation_loader
+from refinenet_pl.data.classes import VOID
+from refinenet_pl.evaluation.pictures import overlay, panel
+from refinenet_pl.evaluation.results import summarize
+from refinenet_pl.training import callbacks
+from refinenet_pl.training.callbacks import Pictures, PredictionWriter, ResultsWriter
+from refinenet_pl.training.task import SegmentationTask
+
+
+def predicted(task: SegmentationTask, sample: dict[str, Any]) -> np.ndarray:
+    """What the task, as it is now, says of a sample."""
+    task.eval()
+    with torch.no_grad():
+        return task(sample["image"][None])[0].argmax(0).numpy()
+
+
+def rgb(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def pixels(sample: dict[str, Any]) -> np.ndarray:
+    return sample["image"].permute(1, 2, 0).numpy()
+
+
+# Pictures -----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_show_the_first_samples_as_the_last_validation_saw_them(tmp_path: Path):
+    task, data = tiny_task(), TinyData()
+    tiny_trainer(tmp_path, max_epochs=2, callbacks=[Pictures(count=2)]).fit(task, datamodule=data)
+    first, second, third = data.splits["val"]
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"s10.png", "s11.png"}
+    for sample in (first, second):
+        expected = panel(pixels(sample), sample["mask"].numpy(), predicted(task, sample), CLASSES.colors)
+        np.testing.assert_array_equal(rgb(tmp_path / "pictures" / f"{sample['name']}.png"), expected)
+    assert third["name"] == "s12"
+
+
+def test_a_sanity_check_leaves_no_pictures(tmp_path: Path):
+    options: dict[str, Any] = {"num_sanity_val_steps": 2, "check_val_every_n_epoch": 2}
+    tiny_trainer(tmp_path, callbacks=[Pictures()], **options).fit(tiny_task(), datamodule=TinyData())
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_a_sample_in_a_folder_of_its_own_keeps_it_in_its_pictures_name(tmp_path: Path):
+    sample = tiny_sample(SQUARE, seed=0) | {"name": "frankfurt/frankfurt_000000"}
+    trainer = tiny_trainer(tmp_path, callbacks=[Pictures()])
+    trainer.validate(tiny_task(), datamodule=TinyData(val=[sample]), verbose=False)
+    assert (tmp_path / "pictures" / "frankfurt" / "frankfurt_000000.png").is_file()
+
+
+def test_wandb_gets_one_panel_a_validation_with_masks_and_class_names(tmp_path: Path):
+    logger = create_autospec(WandbLogger, instance=True)
+    task, data = tiny_task(), TinyData()
+    options: dict[str, Any] = {"max_epochs": 2, "num_sanity_val_steps": 2, "logger": logger}
+    tiny_trainer(tmp_path, callbacks=[Pictures(count=2)], **options).fit(task, datamodule=data)
+    assert logger.log_image.call_count == 2
+    (key, images), options = logger.log_image.call_args
+    assert key == "predictions"
+    assert options["caption"] == ["s10", "s11"]
+    names = dict(enumerate(CLASSES.names))
+    for image, masks, sample in zip(images, options["masks"], data.splits["val"], strict=False):
+        np.testing.assert_array_equal(image, pixels(sample))
+        np.testing.assert_array_equal(masks["truth"]["mask_data"], sample["mask"])
+        np.testing.assert_array_equal(masks["prediction"]["mask_data"], predicted(task, sample))
+        assert masks["truth"]["mask_data"].dtype == masks["prediction"]["mask_data"].dtype == np.uint8
+        assert masks["prediction"]["class_labels"] == names
+        assert masks["truth"]["class_labels"] == names | {VOID: "void"}
+
+
+# Results ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> Console:
+    """A console that stands in for the terminal."""
+    console = Console(file=StringIO(), record=True, width=80)
+    monkeypatch.setattr(callbacks, "Console", lambda: console)
+    return console
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """A configuration, saved in the run folder as the command line does."""
+    content = {"seed_everything": 7, "trainer": {"max_epochs": 1}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    return content
+
+
+@pytest.mark.parametrize(("command", "split"), [("validate", "val"), ("test", "test")])
+def test_an_evaluation_writes_its_figures_with_all_that_they_were_made_with(
+    tmp_path: Path, printed: Console, config: dict[str, Any], command: str, split: str
+):
+    task, data = tiny_task(), TinyData()
+    trainer = tiny_trainer(tmp_path, callbacks=[ResultsWriter()])
+    (logged,) = getattr(trainer, command)(task, datamodule=data, verbose=False)
+    results = json.loads((tmp_path / "results.json").read_text())
+
+    samples = data.splits[split]
+    matrix = count_by_hand([(predicted(task, sample), sample["mask"].numpy()) for sample in samples], len(CLASSES))
+    figures = summarize(torch.from_numpy(matrix), CLASSES.names)
+    assert {key: results[key] for key in figures} == figures
+    assert results["miou"] == pytest.approx(logged[f"{split}/miou"], abs=1e-6)
+    assert results["split"] == split
+    assert results["images"] == 3
+    assert results["seed"] == 7
+    assert results["config"] == config
+    assert results["seconds"] >= 0
+    assert results["versions"]["torch"] == torch.__version__
+    assert results["versions"]["pytorch_lightning"] == pl.__version__
+    assert results["versions"]["refinenet_pl"] == refinenet_pl.__version__
+    text = printed.export_text()
+    assert f"{split}: 3 images" in text
+    assert all(name in text for name in CLASSES.names)
+
+
+@pytest.mark.usefixtures("config")
+def test_validations_within_a_fit_write_no_results_but_one_after_it_does(tmp_path: Path, printed: Console):
+    task, data = tiny_task(), TinyData()
+    trainer = tiny_trainer(tmp_path, num_sanity_val_steps=2, callbacks=[ResultsWriter()])
+    trainer.fit(task, datamodule=data)
+    assert not (tmp_path / "results.json").exists()
+    assert printed.export_text() == ""
+    trainer.validate(task, datamodule=data, verbose=False)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["images"] == 3, "those of the fit are not among them"
+
+
+@pytest.mark.usefixtures("config", "printed")
+def test_a_class_that_is_nowhere_has_no_figure_in_the_results(tmp_path: Path):
+    class Ground(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.eye(4)[0].view(1, 4, 1, 1).expand(len(images), 4, *images.shape[-2:])
+
+    trainer = tiny_trainer(tmp_path, callbacks=[ResultsWriter()])
+    data = TinyData(val=[tiny_sample(SQUARE, seed=0, values=(0, 1, VOID))])
+    trainer.validate(tiny_task(network=Ground()), datamodule=data, verbose=False)
+    results = json.loads((tmp_path / "results.json").read_text())
+    mask = data.splits["val"][0]["mask"]
+    share = int((mask == 0).sum()) / int((mask != VOID).sum())
+    assert results["per_class_iou"] == {"ground": pytest.approx(share), "wall": 0.0, "roof": None, "sky": None}
+    assert results["miou"] == pytest.approx(share / 2)
+
+
+# Predictions --------------------------------------------------------------------------------------------------------
+
+
+def test_predictions_are_palette_masks_and_overlays_at_the_images_own_sizes(tmp_path: Path):
+    task = tiny_task()
+    samples = [tiny_sample(size, seed) for seed, size in enumerate([(65, 97), (48, 33)])]
+    samples[1]["name"] = "folder/inner"
+    images = [{"image": sample["image"], "name": sample["name"]} for sample in samples]
+    trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(tmp_path / "out")])
+    trainer.predict(task, evaluation_loader(images, num_workers=0), return_predictions=False)  # type: ignore[arg-type]
+
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    assert written == {"s0.png", "s0_overlay.png", "folder/inner.png", "folder/inner_overlay.png"}
+    for sample in samples:
+        labels = predicted(task, sample)
+        with Image.open(tmp_path / "out" / f"{sample['name']}.png") as mask:
+            assert mask.mode == "P"
+            np.testing.assert_array_equal(np.asarray(mask), labels)
+        np.testing.assert_array_equal(rgb(tmp_path / "out" / f"{sample['name']}.png"), PALETTE[labels])
+        overlaid = overlay(pixels(sample), labels, CLASSES.colors)
+        np.testing.assert_array_equal(rgb(tmp_path / "out" / f"{sample['name']}_overlay.png"), overlaid)

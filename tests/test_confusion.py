@@ -1,0 +1,152 @@
+"""The confusion matrix against a count in numpy, and what its figures say of classes that are not there."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tiny_fit import count_by_hand
+from torch import Tensor
+
+from refinenet_pl.data.classes import VOID
+from refinenet_pl.errors import UserError
+from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_accuracy, mean_iou, pixel_accuracy
+
+CLASSES = 21
+
+
+def labels(seed: int, shape: tuple[int, ...] = (40, 53)) -> tuple[Tensor, Tensor]:
+    """Predicted and true labels of all classes at random, every fifth true one void, as a task and a dataset give."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, CLASSES, shape, dtype=np.uint8)
+    truth[random.random(shape) < 0.2] = VOID
+    return torch.from_numpy(random.integers(0, CLASSES, shape, dtype=np.uint8)), torch.from_numpy(truth)
+
+
+def counted(*seeds: int) -> ConfusionMatrix:
+    metric = ConfusionMatrix(CLASSES)
+    for seed in seeds:
+        metric.update(*labels(seed))
+    return metric
+
+
+def by_hand(*seeds: int) -> np.ndarray:
+    return count_by_hand([(predicted.numpy(), truth.numpy()) for predicted, truth in map(labels, seeds)], CLASSES)
+
+
+def test_the_matrix_equals_a_count_pixel_by_pixel_that_leaves_void_out():
+    matrix = counted(0).compute()
+    assert matrix.dtype == torch.int64
+    np.testing.assert_array_equal(matrix, by_hand(0))
+    assert matrix.sum() == (labels(0)[1] != VOID).sum()
+
+
+def test_rows_are_the_truth_and_columns_the_prediction():
+    metric = ConfusionMatrix(3)
+    metric.update(torch.tensor([2, 2, 0]), torch.tensor([1, 1, 0]))
+    assert metric.compute().tolist() == [[1, 0, 0], [0, 0, 2], [0, 0, 0]]
+
+
+def test_several_updates_add_up_to_one_with_all_pixels():
+    pieces = [labels(seed) for seed in (1, 2, 3)]
+    at_once = ConfusionMatrix(CLASSES)
+    at_once.update(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
+    assert torch.equal(counted(1, 2, 3).compute(), at_once.compute())
+    np.testing.assert_array_equal(at_once.compute(), by_hand(1, 2, 3))
+
+
+def test_reset_forgets_everything():
+    metric = counted(1)
+    metric.reset()
+    metric.update(*labels(2))
+    np.testing.assert_array_equal(metric.compute(), by_hand(2))
+
+
+def test_a_matrix_handed_out_stays_as_it_was_when_the_metric_starts_anew():
+    metric = counted(1)
+    matrix = metric.compute()
+    metric.reset()
+    metric.update(*labels(2))
+    np.testing.assert_array_equal(matrix, by_hand(1))
+
+
+def test_merging_two_metrics_counts_the_pixels_of_both():
+    metric = counted(1)
+    metric.merge_state(counted(2, 3))
+    np.testing.assert_array_equal(metric.compute(), by_hand(1, 2, 3))
+
+
+def test_counts_beyond_the_range_of_int32_and_of_float32_stay_exact():
+    metric = counted(1)
+    start = 2**53 + 1  # not even float64 holds it
+    metric.matrix += start
+    metric.update(*labels(2))
+    assert metric.compute().tolist() == (start + by_hand(1, 2)).tolist()
+
+
+def test_nothing_but_void_and_no_pixel_at_all_count_nothing():
+    metric = ConfusionMatrix(CLASSES)
+    metric.update(torch.zeros(4, 4, dtype=torch.uint8), torch.full((4, 4), VOID, dtype=torch.uint8))
+    metric.update(torch.zeros(0, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8))
+    assert metric.compute().sum() == 0
+
+
+def test_without_an_ignore_index_every_pixel_counts():
+    metric = ConfusionMatrix(2, ignore_index=None)
+    metric.update(torch.tensor([0, 1]), torch.tensor([1, 1]))
+    assert metric.compute().tolist() == [[0, 0], [1, 1]]
+    with pytest.raises(UserError, match="255"):
+        metric.update(torch.tensor([0]), torch.tensor([255]))
+
+
+@pytest.mark.parametrize(("predicted", "truth", "named"), [(3, 0, "predicted"), (0, 3, "true"), (0, -1, "true")])
+def test_a_label_out_of_range_is_an_error_that_says_which(predicted, truth, named):
+    with pytest.raises(UserError, match=rf"{named} labels span -?\d\.\.\d; expected 0\.\.2"):
+        ConfusionMatrix(3).update(torch.tensor([0, predicted]), torch.tensor([0, truth]))
+
+
+def test_a_predicted_label_out_of_range_does_not_matter_where_the_truth_is_void():
+    metric = ConfusionMatrix(3)
+    metric.update(torch.tensor([7, 1]), torch.tensor([VOID, 1]))
+    assert metric.compute().sum() == 1
+
+
+def test_shapes_that_differ_are_an_error_even_if_they_hold_as_many_pixels():
+    with pytest.raises(UserError, match=r"\(2, 3\).*\(3, 2\)"):
+        ConfusionMatrix(3).update(torch.zeros(2, 3, dtype=torch.long), torch.zeros(3, 2, dtype=torch.long))
+
+
+def test_figures_of_a_matrix_worked_out_by_hand():
+    # Class 2 is in neither truth nor prediction; class 3 is predicted, but nowhere true.
+    matrix = torch.tensor([[6, 2, 0, 0], [1, 3, 0, 4], [0, 0, 0, 0], [0, 0, 0, 0]])
+    iou = class_iou(matrix)
+    assert iou.dtype == torch.float64
+    np.testing.assert_allclose(iou, [6 / 9, 3 / 10, math.nan, 0], rtol=1e-15)
+    assert mean_iou(matrix) == pytest.approx((6 / 9 + 3 / 10 + 0) / 3, rel=1e-15)
+    assert pixel_accuracy(matrix) == pytest.approx(9 / 16, rel=1e-15)
+    assert mean_accuracy(matrix) == pytest.approx((6 / 8 + 3 / 8) / 2, rel=1e-15)
+
+
+def test_an_empty_matrix_has_no_figures():
+    matrix = torch.zeros(4, 4, dtype=torch.int64)
+    assert class_iou(matrix).isnan().all()
+    assert all(math.isnan(figure(matrix)) for figure in (mean_iou, pixel_accuracy, mean_accuracy))
+
+
+def test_mean_iou_is_the_cityscapes_convention_where_the_conventions_differ():
+    # 12 of 21 classes are present, and class 12 is predicted without being there.
+    random = np.random.default_rng(0)
+    matrix = np.zeros((21, 21), np.int64)
+    matrix[:12, :13] = random.integers(0, 30, (12, 13))
+    matrix[range(12), range(12)] += 2000
+    hits = matrix.diagonal()
+    unions = matrix.sum(0) + matrix.sum(1) - hits
+    ratios = [int(hit) / int(union) for hit, union in zip(hits, unions, strict=True) if union]
+    empty_left_out, absent_left_out, absent_zero = sum(ratios) / 13, sum(ratios) / 12, sum(ratios) / 21
+    assert mean_iou(torch.from_numpy(matrix)) == pytest.approx(empty_left_out, rel=1e-12)
+    assert absent_zero < empty_left_out - 0.1 < absent_left_out - 0.1
+
+
+def test_counts_too_large_for_float32_do_not_blur_the_figures():
+    matrix = torch.tensor([[2**40, 1], [0, 2**40]])
+    assert class_iou(matrix)[0] == 2**40 / (2**40 + 1) < 1
