@@ -53,6 +53,18 @@ def test_evaluation_without_a_checkpoint_asks_for_one(command, tmp_path, monkeyp
     assert "--ckpt_path" in capsys.readouterr().err
 
 
+def test_a_missing_checkpoint_is_named(tmp_path, monkeypatch, capsys):
+    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+    assert refinenet(monkeypatch, "fit", *options, "--ckpt_path", tmp_path / "none.ckpt") == 2
+    assert f"no file {tmp_path}/none.ckpt" in capsys.readouterr().err
+
+
+def test_a_device_that_the_machine_lacks_is_a_message(tmp_path, monkeypatch, capsys):
+    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+    assert refinenet(monkeypatch, "fit", *options, "--trainer.accelerator=mps") == 2
+    assert "refinenet: error" in capsys.readouterr().err
+
+
 def test_a_foreign_checkpoint_is_refused_in_words(tmp_path, monkeypatch, capsys):
     (tmp_path / "other.ckpt").write_bytes(b"not a checkpoint")
     assert refinenet(monkeypatch, "validate", "--ckpt_path", tmp_path / "other.ckpt") == 2

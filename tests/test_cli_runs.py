@@ -98,6 +98,21 @@ def test_a_checkpoint_evaluates_anywhere_to_the_same_figures(run, tmp_path, monk
     assert read(only_run(tmp_path / "runs", "validate"))["confusion_matrix"] == read(run)["confusion_matrix"]
 
 
+def test_a_checkpoint_needs_no_weights_but_its_own(run, tmp_path, monkeypatch):
+    gone = f"--model.network.encoder_weights={tmp_path}/gone.pth"
+    arguments = ["--ckpt_path", run / "checkpoints" / "best.ckpt", "--runs", tmp_path, gone]
+    assert refinenet(monkeypatch, "validate", *arguments) == 0
+    assert read(only_run(tmp_path))["confusion_matrix"] == read(run)["confusion_matrix"]
+
+
+def test_a_checkpoint_of_another_network_is_refused_with_the_keys(run, tmp_path, monkeypatch, capsys):
+    arguments = ["--ckpt_path", run / "checkpoints" / "best.ckpt", "--runs", tmp_path, "--model.network.pooling=null"]
+    assert refinenet(monkeypatch, "validate", *arguments) == 2
+    error = capsys.readouterr().err
+    assert "of another network" in error
+    assert "network.decoder.blocks.0.pooling.convs.0.weight" in error
+
+
 def test_the_test_split_has_results_of_its_own(run, tmp_path, monkeypatch):
     checkpoint = run / "checkpoints" / "best.ckpt"
     assert refinenet(monkeypatch, "test", "--ckpt_path", checkpoint, "--runs", tmp_path) == 0
@@ -118,6 +133,15 @@ def test_predict_writes_a_palette_mask_and_an_overlay_for_any_image(run, camvid,
     assert (mask.mode, mask.size) == ("P", (37, 51))
     assert np.asarray(mask).max() < 11
     assert not (tmp_path / "runs").exists()
+
+
+def test_two_runs_of_one_seed_are_the_same_bit_for_bit_with_worker_processes_too(camvid, tmp_path, monkeypatch):
+    weights = []
+    for runs in (tmp_path / "first", tmp_path / "second"):
+        workers = ["--data.num_workers=2", "--data.color_jitter=0.5", "--trainer.max_epochs=2"]
+        assert refinenet(monkeypatch, "fit", *fit_options(camvid, runs), *workers) == 0
+        weights.append(torch.load(only_run(runs) / "checkpoints" / "last.ckpt")["state_dict"])
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
 def test_a_resumed_run_goes_on_in_its_folder_as_if_it_had_not_stopped(camvid, tmp_path, monkeypatch):
