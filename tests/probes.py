@@ -8,6 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from tiny_fit import (
+    TinyData,
     CLASSES,
     count_by_hand,
     tiny_trainer,
