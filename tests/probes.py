@@ -8,8 +8,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from tiny_fit import (
-    TinyData,
     CLASSES,
+    TinyData,
     count_by_hand,
     tiny_trainer,
 )
