@@ -79,14 +79,20 @@ def test_wandb_gets_one_panel_a_validation_with_masks_and_class_names(tmp_path: 
     (key, images), options = logger.log_image.call_args
     assert key == "predictions"
     assert options["caption"] == ["s10", "s11"]
-    names = dict(enumerate(CLASSES.names))
-    for image, masks, sample in zip(images, options["masks"], data.splits["val"], strict=False):
-        np.testing.assert_array_equal(image, pixels(sample))
-        np.testing.assert_array_equal(masks["truth"]["mask_data"], sample["mask"])
-        np.testing.assert_array_equal(masks["prediction"]["mask_data"], predicted(task, sample))
-        assert masks["truth"]["mask_data"].dtype == masks["prediction"]["mask_data"].dtype == np.uint8
-        assert masks["prediction"]["class_labels"] == names
-        assert masks["truth"]["class_labels"] == names | {VOID: "void"}
+    names = dict(enumerate(CLASSES.names)) | {VOID: "void"}
+    for image, masks, sample in zip(images, options["masks"], data.splits["val"][:2], strict=True):
+        height, width = sample["mask"].shape
+        truth, prediction = (masks[kind]["mask_data"] for kind in ("truth", "prediction"))
+        np.testing.assert_array_equal(image[:height, :width], pixels(sample))
+        np.testing.assert_array_equal(truth[:height, :width], sample["mask"])
+        np.testing.assert_array_equal(prediction[:height, :width], predicted(task, sample))
+        assert image.shape == (65, 97, 3)  # the samples' sizes differ; W&B shows panels of one size only
+        assert truth.shape == prediction.shape == (65, 97)
+        assert (image[height:] == VOID).all()
+        assert (truth[height:] == VOID).all()
+        assert (prediction[:, width:] == VOID).all()
+        assert truth.dtype == prediction.dtype == np.uint8
+        assert masks["truth"]["class_labels"] == masks["prediction"]["class_labels"] == names
 
 
 # Results ------------------------------------------------------------------------------------------------------------

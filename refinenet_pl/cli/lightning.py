@@ -17,6 +17,7 @@ IRRELEVANT_WARNINGS = (
     "Experiment logs directory .* exists",  # a resumed run's earlier metrics were moved aside
     "Checkpoint directory .* exists",  # a resumed run's own
     "Found .* module\\(s\\) in eval mode",  # frozen batch norm, as asked for
+    "It is recommended to use `self.log\\('(val|test)/",  # these figures are sums over the devices already
     "Couldn't infer the batch indices",  # samples come with their names
     "You're using the WeightAveraging callback, but loading a checkpoint outside",  # which holds the averaged weights
     ".*isinstance\\(treespec, LeafSpec\\)",  # between Lightning and torch

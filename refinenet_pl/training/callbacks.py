@@ -94,15 +94,29 @@ class Pictures(Callback):
                 self._log(logger, dict(enumerate(pl_module.class_names)))
 
     def _log(self, logger: WandbLogger, names: dict[int, str]) -> None:
+        labels = {**names, VOID: "void"}
+        images, truths, predictions = (pad_alike(arrays) for arrays in zip(*self.panels.values(), strict=True))
         masks = [
             {
-                "truth": {"mask_data": truth, "class_labels": {**names, VOID: "void"}},
-                "prediction": {"mask_data": predicted, "class_labels": names},
+                "truth": {"mask_data": truth, "class_labels": labels},
+                "prediction": {"mask_data": predicted, "class_labels": labels},
             }
-            for _, truth, predicted in self.panels.values()
+            for truth, predicted in zip(truths, predictions, strict=True)
         ]
-        images = [image for image, _, _ in self.panels.values()]
         logger.log_image("predictions", images, masks=masks, caption=list(self.panels))
+
+
+def pad_alike(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Arrays [H, W] or [H, W, 3] padded to one size with 255, void or white: W&B shows panels of one size only."""
+    height, width = (max(array.shape[axis] for array in arrays) for axis in (0, 1))
+    return [
+        np.pad(
+            array,
+            [(0, height - array.shape[0]), (0, width - array.shape[1]), (0, 0)][: array.ndim],
+            constant_values=VOID,
+        )
+        for array in arrays
+    ]
 
 
 class ResultsWriter(Callback):
