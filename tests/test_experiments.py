@@ -24,9 +24,11 @@ def roots(tmp_path_factory):
 @pytest.mark.parametrize(
     "experiment", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda path: str(path.relative_to(EXPERIMENTS))
 )
-def test_experiment_runs(experiment, roots, monkeypatch):
+def test_experiment_runs_and_a_trial_run_writes_nothing(experiment, roots, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     options = ["--model.network.encoder_weights=null", f"--data.root={roots[experiment.parent.name]}"]
     small = ["--data.crop_size=[64,64]", "--data.num_workers=0", "--trainer.fast_dev_run=1"]
     if "_authors" not in experiment.stem:
         small.append("--data.batch_size=2")
     assert refinenet(monkeypatch, "fit", "--config", experiment, *options, *small, *TINY_TRAINER) == 0
+    assert list(tmp_path.iterdir()) == []

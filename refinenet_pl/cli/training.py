@@ -69,11 +69,13 @@ class TrainingCLI(LightningCLI):
         if config.experiment is None:
             config.experiment = Path(str(config.config[-1])).stem if config.config else "unnamed"
         self.run_folder = RunFolder.choose(config, str(self.subcommand))
-        if self.subcommand == "fit":
+        if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.path / "checkpoints")
             set_up_wandb(config, self.run_folder)
         else:
-            config.trainer.logger = False  # an evaluation's figures are its results.json
+            # An evaluation's figures are its results.json, and a trial run of a few steps writes nothing.
+            config.trainer.logger = False
+            config.checkpoint.save_last = False
         self.trainer_defaults["callbacks"] = self.own_callbacks(config)
 
     def check_checkpoint(self, config: Namespace) -> None:
@@ -88,7 +90,7 @@ class TrainingCLI(LightningCLI):
             config.model.network.init_args.encoder_weights = None
 
     def own_callbacks(self, config: Namespace) -> list[Any]:
-        """Callbacks that every run has; a trial run of a few steps writes nothing."""
+        """Callbacks that the configuration need not name."""
         if config.trainer.fast_dev_run:
             return progress_bar(config)
         return [ResultsWriter(), Pictures(config.pictures), *progress_bar(config)]
