@@ -2,9 +2,18 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import refinenet_pl
 from refinenet_pl.errors import UserError
+
+COMMANDS = {
+    "fit": "refinenet_pl.cli.lightning",
+    "validate": "refinenet_pl.cli.lightning",
+    "test": "refinenet_pl.cli.lightning",
+    "predict": "refinenet_pl.cli.lightning",
+}
+"""The module whose `run(args)` answers each command, imported only then; `args` starts with the command."""
 
 USAGE = f"""refinenet {refinenet_pl.__version__}: RefineNet for semantic segmentation, on PyTorch Lightning
 
@@ -42,11 +51,9 @@ def main(args: Sequence[str] | None = None) -> int:
         print(refinenet_pl.__version__)
         return 0
     try:
-        from refinenet_pl.cli.lightning import COMMANDS, run
-
         if args[0] not in COMMANDS:
             raise UserError(f"no command {args[0]!r}; expected one of {', '.join(COMMANDS)} (see refinenet --help)")
-        run(args)
+        import_module(COMMANDS[args[0]]).run(args)
     except UserError as error:
         # A worker process wraps the message in its own traceback: the last one is what the user can mend.
         print(f"refinenet: error: {str(error).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
