@@ -12,6 +12,7 @@ COMMANDS = {
     "validate": "refinenet_pl.cli.lightning",
     "test": "refinenet_pl.cli.lightning",
     "predict": "refinenet_pl.cli.lightning",
+    "benchmark": "refinenet_pl.cli.benchmark",
 }
 """The module whose `run(args)` answers each command, imported only then; `args` starts with the command."""
 
@@ -24,6 +25,7 @@ commands:
   validate   evaluate a checkpoint on the validation split
   test       evaluate a checkpoint on the test split
   predict    write masks and overlays for any images
+  benchmark  measure time and memory of inference
 
   refinenet fit --config experiments/quickstart.yaml
   refinenet validate --ckpt_path runs/EXPERIMENT/RUN/checkpoints/best.ckpt

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from refinenet_pl.data.classes import VOID
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_accuracy, mean_iou, pixel_accuracy
-from refinenet_pl.evaluation.inference import whole_image
+from refinenet_pl.evaluation.inference import Inference, whole_image
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.optimization import make_optimizer
 from refinenet_pl.training.schedules import Poly, Schedule, make_scheduler
 
+WHOLE_IMAGE = Inference()
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -39,6 +40,8 @@ class SegmentationTask(pl.LightningModule):
             and trains the affine part (the authors); "frozen" keeps both.
         channels_last: Memory layout of network and images, which convolutions on GPUs are faster in.
         compile: Compile encoder, decoder and heads with torch.compile.
+        inference: Windows, scales and mirror images with which `validate`, `test` and `predict` show an image. The
+            validations within `fit` show it once and whole, so that they stay cheap.
         class_names: One name a class.
         class_colors: One RGB triple a class, 0..255.
         mean: Per channel, for pixels in 0..1, subtracted from the image; by default 0.
@@ -63,6 +66,7 @@ class SegmentationTask(pl.LightningModule):
         batch_norm: Literal["train", "frozen_statistics", "frozen"] = "train",
         channels_last: bool = False,
         compile: bool = False,
+        inference: Inference = WHOLE_IMAGE,
         class_names: Sequence[str] = (),
         class_colors: Sequence[Sequence[int]] = (),
         mean: Sequence[float] | None = None,
@@ -88,6 +92,7 @@ class SegmentationTask(pl.LightningModule):
         self.schedule = schedule or Poly()
         self.loss_resolution = loss_resolution
         self.batch_norm = batch_norm
+        self.inference = inference
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.class_names = list(class_names)
         self.class_colors = [list(color) for color in class_colors]
@@ -125,23 +130,25 @@ class SegmentationTask(pl.LightningModule):
         self.log("lr", self.trainer.optimizers[0].param_groups[-1]["lr"], prog_bar=True)
         return loss
 
-    def predict_labels(self, image: Tensor) -> Tensor:
-        """Labels uint8 [H, W] of one uint8 image [3, H, W], at its own size."""
-        return self(image[None]).argmax(dim=1)[0].to(torch.uint8)
-
     def validation_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor:
-        """Count one sample; its predicted labels [H, W] go to the callbacks."""
-        predicted = self.predict_labels(sample["image"])
-        self.confusion.update(predicted, sample["mask"])
-        return predicted
+        """Count one sample; its predicted labels uint8 [H, W] go to the callbacks."""
+        return self._count(sample, WHOLE_IMAGE if self.trainer.state.fn == "fit" else self.inference)
 
     def test_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor:
         """As in validation."""
-        return self.validation_step(sample, batch_idx)
+        return self._count(sample, self.inference)
 
     def predict_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor:
-        """Labels uint8 [H, W] of one sample."""
-        return self.predict_labels(sample["image"])
+        """Labels uint8 [H, W] of one sample {"image": uint8 [3, H, W]}, at its own size."""
+        return self._labels(sample, self.inference)
+
+    def _count(self, sample: dict[str, Any], inference: Inference) -> Tensor:
+        predicted = self._labels(sample, inference)
+        self.confusion.update(predicted, sample["mask"])
+        return predicted
+
+    def _labels(self, sample: dict[str, Any], inference: Inference) -> Tensor:
+        return inference.labels(self.network, self.normalize(sample["image"][None])[0])
 
     def on_validation_epoch_start(self) -> None:
         """Count from zero."""
