@@ -12,6 +12,7 @@ COMMANDS = {
     "validate": "refinenet_pl.cli.lightning",
     "test": "refinenet_pl.cli.lightning",
     "predict": "refinenet_pl.cli.lightning",
+    "class-weights": "refinenet_pl.cli.class_weights",
     "benchmark": "refinenet_pl.cli.benchmark",
 }
 """The module whose `run(args)` answers each command, imported only then; `args` starts with the command."""
@@ -21,11 +22,12 @@ USAGE = f"""refinenet {refinenet_pl.__version__}: RefineNet for semantic segment
 usage: refinenet COMMAND [OPTIONS]
 
 commands:
-  fit        train, then evaluate the best checkpoint on the validation split
-  validate   evaluate a checkpoint on the validation split
-  test       evaluate a checkpoint on the test split
-  predict    write masks and overlays for any images
-  benchmark  measure time and memory of inference
+  fit            train, then evaluate the best checkpoint on the validation split
+  validate       evaluate a checkpoint on the validation split
+  test           evaluate a checkpoint on the test split
+  predict        write masks and overlays for any images, or a test server's archive
+  class-weights  weight the classes by how rare they are in the training split
+  benchmark      measure time and memory of inference
 
   refinenet fit --config experiments/quickstart.yaml
   refinenet validate --ckpt_path runs/EXPERIMENT/RUN/checkpoints/best.ckpt

@@ -46,7 +46,7 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options beside the trainer's, the model's and the data's."""
-        parser.add_argument("--experiment", type=str | None, help="Name of the run; by default the --config file's.")
+        parser.add_argument("--experiment", type=str | None, help="Name of the run; by default the first --config's.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder under which runs get theirs.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_argument("--pictures", type=int, default=4, help="How many validation samples are pictured.")
@@ -67,7 +67,7 @@ class TrainingCLI(LightningCLI):
         complete(config)
         self.check_checkpoint(config)
         if config.experiment is None:
-            config.experiment = Path(str(config.config[-1])).stem if config.config else "unnamed"
+            config.experiment = Path(str(config.config[0])).stem if config.config else "unnamed"
         self.run_folder = RunFolder.choose(config, str(self.subcommand))
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.path / "checkpoints")

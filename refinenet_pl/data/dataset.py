@@ -68,9 +68,8 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             UserError: A file cannot be read, the two sizes differ, or the mask holds a value that is no class.
         """
         sample = self.samples[index]
-        assert sample.mask is not None
         image = read_image(sample.image)
-        mask = self._train_ids(read_mask(sample.mask), sample.mask)
+        mask = self.labels(index)
         if mask.shape != image.shape[1:]:
             raise UserError(
                 f"{sample.mask}: the labels are {_size(mask.shape)} pixels, but their image {sample.image} is "
@@ -79,6 +78,12 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             )
         read = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(mask)), "name": sample.name}
         return read if self.transform is None else self.transform(read)
+
+    def labels(self, index: int) -> np.ndarray:
+        """The train ids of a sample as they are on disk, without its image: uint8 [H, W]; raises UserError."""
+        path = self.samples[index].mask
+        assert path is not None
+        return self._train_ids(read_mask(path), path)
 
     def _train_ids(self, raw: np.ndarray, path: Path) -> np.ndarray:
         fits = raw.dtype == np.uint8 or (raw.min() >= 0 and raw.max() <= 255)
