@@ -23,7 +23,8 @@ from refinenet_pl.data.classes import VOID
 from refinenet_pl.evaluation.pictures import overlay, panel
 from refinenet_pl.evaluation.results import summarize
 from refinenet_pl.training import callbacks
-from refinenet_pl.training.callbacks import Pictures, PredictionWriter, ResultsWriter
+from refinenet_pl.training.callbacks import Pictures, ResultsWriter
+from refinenet_pl.training.prediction_writer import PredictionWriter
 from refinenet_pl.training.task import SegmentationTask
 
 

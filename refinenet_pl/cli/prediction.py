@@ -1,7 +1,7 @@
 """`predict`: masks and overlays for any images."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 from pytorch_lightning import LightningModule
@@ -11,7 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from refinenet_pl.cli.training import TrainingCLI, progress_bar
 from refinenet_pl.data.images import ImagesDataModule
 from refinenet_pl.errors import UserError
-from refinenet_pl.training.callbacks import PredictionWriter
+from refinenet_pl.training.prediction_writer import PredictionWriter, SubmissionWriter
 
 
 class PredictionCLI(TrainingCLI):
@@ -29,10 +29,17 @@ class PredictionCLI(TrainingCLI):
         super().add_arguments_to_parser(parser)
         parser.add_argument("--images", nargs="+", type=str, default=[], help="Image files, and folders of images.")
         parser.add_argument("--output", type=str, default="predictions", help="Folder for masks and overlays.")
+        parser.add_argument(
+            "--submission",
+            type=Literal["cityscapes", "voc"] | None,
+            help="Write what this evaluation server takes instead, and the archive to send.",
+        )
 
     def own_callbacks(self, config: Namespace) -> list[Any]:
         """Writes what is predicted."""
-        return [PredictionWriter(Path(config.output)), *progress_bar(config)]
+        output = Path(config.output)
+        writer = SubmissionWriter(config.submission, output) if config.submission else PredictionWriter(output)
+        return [writer, *progress_bar(config)]
 
     def predict(self, model: LightningModule, ckpt_path: str, **_: Any) -> None:
         """Predict the images, whatever data the network was trained on."""
@@ -41,4 +48,5 @@ class PredictionCLI(TrainingCLI):
             raise UserError("predict needs images: give --images FILES_OR_FOLDERS")
         images = ImagesDataModule([Path(path) for path in config.images], config.data.init_args.num_workers)
         self.trainer.predict(model, datamodule=images, ckpt_path=ckpt_path, return_predictions=False)
-        rank_zero_only(print)(f"masks and overlays: {config.output}")
+        if not config.submission:
+            rank_zero_only(print)(f"masks and overlays: {config.output}")

@@ -1,4 +1,4 @@
-"""What happens around training: averaged weights, pictures, results, written predictions."""
+"""What happens around training: averaged weights, pictures, results."""
 
 import platform
 import time
@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 import torchvision
 import yaml
-from pytorch_lightning.callbacks import BasePredictionWriter, Callback, WeightAveraging
+from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
@@ -19,7 +19,7 @@ from torch import Tensor
 
 import refinenet_pl
 from refinenet_pl.data.classes import VOID
-from refinenet_pl.evaluation.pictures import overlay, palette_image, panel, save_picture
+from refinenet_pl.evaluation.pictures import panel, save_picture
 from refinenet_pl.evaluation.results import results_table, summarize, write_json
 from refinenet_pl.training.task import SegmentationTask
 
@@ -181,32 +181,3 @@ def versions() -> dict[str, str]:
         "pytorch_lightning": pl.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU",
     }
-
-
-class PredictionWriter(BasePredictionWriter):
-    """Writes each prediction as a palette mask `<name>.png` and as an overlay `<name>_overlay.png`.
-
-    Args:
-        output: Folder to write to.
-    """
-
-    def __init__(self, output: Path) -> None:
-        super().__init__(write_interval="batch")
-        self.output = output
-
-    def write_on_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: SegmentationTask,  # type: ignore[override]
-        prediction: Tensor,
-        batch_indices: Sequence[int] | None,
-        batch: dict[str, Any],
-        batch_idx: int,
-        dataloader_idx: int,
-    ) -> None:
-        """Write one sample's mask and overlay."""
-        labels = prediction.cpu().numpy()
-        image = batch["image"].permute(1, 2, 0).cpu().numpy()
-        save_picture(self.output / f"{batch['name']}.png", palette_image(labels, pl_module.class_colors))
-        overlaid = overlay(image, labels, pl_module.class_colors)
-        save_picture(self.output / f"{batch['name']}_overlay.png", overlaid)
