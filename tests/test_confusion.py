@@ -1,6 +1,4 @@
-"""The confusion matrix against a count in numpy, and what its figures say of classes that are not there."""
-
-import math
+"""The confusion matrix against a count in numpy."""
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from torch import Tensor
 
 from refinenet_pl.data.classes import VOID
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_accuracy, mean_iou, pixel_accuracy
+from refinenet_pl.evaluation import ConfusionMatrix
 
 CLASSES = 21
 
@@ -114,39 +112,3 @@ def test_a_predicted_label_out_of_range_does_not_matter_where_the_truth_is_void(
 def test_shapes_that_differ_are_an_error_even_if_they_hold_as_many_pixels():
     with pytest.raises(UserError, match=r"\(2, 3\).*\(3, 2\)"):
         ConfusionMatrix(3).update(torch.zeros(2, 3, dtype=torch.long), torch.zeros(3, 2, dtype=torch.long))
-
-
-def test_figures_of_a_matrix_worked_out_by_hand():
-    # Class 2 is in neither truth nor prediction; class 3 is predicted, but nowhere true.
-    matrix = torch.tensor([[6, 2, 0, 0], [1, 3, 0, 4], [0, 0, 0, 0], [0, 0, 0, 0]])
-    iou = class_iou(matrix)
-    assert iou.dtype == torch.float64
-    np.testing.assert_allclose(iou, [6 / 9, 3 / 10, math.nan, 0], rtol=1e-15)
-    assert mean_iou(matrix) == pytest.approx((6 / 9 + 3 / 10 + 0) / 3, rel=1e-15)
-    assert pixel_accuracy(matrix) == pytest.approx(9 / 16, rel=1e-15)
-    assert mean_accuracy(matrix) == pytest.approx((6 / 8 + 3 / 8) / 2, rel=1e-15)
-
-
-def test_an_empty_matrix_has_no_figures():
-    matrix = torch.zeros(4, 4, dtype=torch.int64)
-    assert class_iou(matrix).isnan().all()
-    assert all(math.isnan(figure(matrix)) for figure in (mean_iou, pixel_accuracy, mean_accuracy))
-
-
-def test_mean_iou_is_the_cityscapes_convention_where_the_conventions_differ():
-    # 12 of 21 classes are present, and class 12 is predicted without being there.
-    random = np.random.default_rng(0)
-    matrix = np.zeros((21, 21), np.int64)
-    matrix[:12, :13] = random.integers(0, 30, (12, 13))
-    matrix[range(12), range(12)] += 2000
-    hits = matrix.diagonal()
-    unions = matrix.sum(0) + matrix.sum(1) - hits
-    ratios = [int(hit) / int(union) for hit, union in zip(hits, unions, strict=True) if union]
-    empty_left_out, absent_left_out, absent_zero = sum(ratios) / 13, sum(ratios) / 12, sum(ratios) / 21
-    assert mean_iou(torch.from_numpy(matrix)) == pytest.approx(empty_left_out, rel=1e-12)
-    assert absent_zero < empty_left_out - 0.1 < absent_left_out - 0.1
-
-
-def test_counts_too_large_for_float32_do_not_blur_the_figures():
-    matrix = torch.tensor([[2**40, 1], [0, 2**40]])
-    assert class_iou(matrix)[0] == 2**40 / (2**40 + 1) < 1

@@ -12,6 +12,7 @@ COMMANDS = {
     "validate": "refinenet_pl.cli.lightning",
     "test": "refinenet_pl.cli.lightning",
     "predict": "refinenet_pl.cli.lightning",
+    "compare": "refinenet_pl.cli.compare",
     "class-weights": "refinenet_pl.cli.class_weights",
     "benchmark": "refinenet_pl.cli.benchmark",
 }
@@ -26,6 +27,7 @@ commands:
   validate       evaluate a checkpoint on the validation split
   test           evaluate a checkpoint on the test split
   predict        write masks and overlays for any images, or a test server's archive
+  compare        compare two runs over the same images, class by class, with intervals
   class-weights  weight the classes by how rare they are in the training split
   benchmark      measure time and memory of inference
 

@@ -18,7 +18,8 @@ from refinenet_pl.cli.saved_config import SaveConfig
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
-from refinenet_pl.training.callbacks import Pictures, ResultsWriter
+from refinenet_pl.training.callbacks import Pictures
+from refinenet_pl.training.results_writer import ResultsWriter
 from refinenet_pl.training.task import SegmentationTask
 
 

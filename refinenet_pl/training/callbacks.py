@@ -1,26 +1,18 @@
-"""What happens around training: averaged weights, pictures, results."""
+"""What happens around training: averaged weights, and pictures."""
 
-import platform
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
-import torchvision
-import yaml
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
-from rich.console import Console
 from torch import Tensor
 
-import refinenet_pl
 from refinenet_pl.data.classes import VOID
 from refinenet_pl.evaluation.pictures import panel, save_picture
-from refinenet_pl.evaluation.results import results_table, summarize, write_json
 from refinenet_pl.training.task import SegmentationTask
 
 
@@ -117,67 +109,3 @@ def pad_alike(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         )
         for array in arrays
     ]
-
-
-class ResultsWriter(Callback):
-    """Writes `results.json` and prints the table when a whole validation or test ends (not within `fit`)."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.images = 0
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count from zero."""
-        self.images = 0
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count from zero."""
-        self.images = 0
-
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Count one image."""
-        self.images += 1
-
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Count one image."""
-        self.images += 1
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
-        """Write, if this was no validation within `fit`."""
-        if trainer.state.fn == "validate":
-            self._write(trainer, pl_module, "val")
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
-        """Write."""
-        self._write(trainer, pl_module, "test")
-
-    def _write(self, trainer: pl.Trainer, task: SegmentationTask, split: str) -> None:
-        matrix = task.confusion.compute().cpu()  # every rank takes part in the sums
-        images = trainer.strategy.reduce(torch.tensor(self.images, device=task.device), reduce_op="sum")
-        if not trainer.is_global_zero:
-            return
-        folder = Path(trainer.default_root_dir)
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        results = {
-            "split": split,
-            **summarize(matrix, task.class_names),
-            "images": int(images),
-            "seed": config["seed_everything"],
-            "seconds": round(time.perf_counter() - self.started, 1),
-            "versions": versions(),
-            "config": config,
-        }
-        write_json(folder / "results.json", results)
-        Console().print(results_table(results, f"{split}: {results['images']} images"))
-
-
-def versions() -> dict[str, str]:
-    """What the figures were made with."""
-    return {
-        "python": platform.python_version(),
-        "refinenet_pl": refinenet_pl.__version__,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "pytorch_lightning": pl.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU",
-    }
