@@ -93,3 +93,10 @@ def losses_of(folder: Path, task: SegmentationTask, **options: Any) -> list[floa
     trainer = tiny_trainer(folder, callbacks=[losses], limit_val_batches=0, **options)
     trainer.fit(task, datamodule=TinyData())
     return losses.seen
+
+
+def predicted(task: SegmentationTask, sample: dict[str, Any]) -> np.ndarray:
+    """What the task, as it is now, says of a sample."""
+    task.eval()
+    with torch.no_grad():
+        return task(sample["image"][None])[0].argmax(0).numpy()

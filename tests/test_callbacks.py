@@ -1,38 +1,21 @@
 """What the callbacks leave on the disk and hand to W&B."""
 
-import json
-from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
 import numpy as np
-import pytest
-import pytorch_lightning as pl
-import torch
-import yaml
 from fake_data import PALETTE
 from PIL import Image
+from probes import predicted
 from pytorch_lightning.loggers import WandbLogger
-from rich.console import Console
-from tiny_fit import CLASSES, SQUARE, TinyData, count_by_hand, tiny_sample, tiny_task, tiny_trainer
+from tiny_fit import CLASSES, SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 
-import refinenet_pl
 from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.classes import VOID
 from refinenet_pl.evaluation.pictures import overlay, panel
-from refinenet_pl.evaluation.results import summarize
-from refinenet_pl.training import callbacks
-from refinenet_pl.training.callbacks import Pictures, ResultsWriter
+from refinenet_pl.training.callbacks import Pictures
 from refinenet_pl.training.prediction_writer import PredictionWriter
-from refinenet_pl.training.task import SegmentationTask
-
-
-def predicted(task: SegmentationTask, sample: dict[str, Any]) -> np.ndarray:
-    """What the task, as it is now, says of a sample."""
-    task.eval()
-    with torch.no_grad():
-        return task(sample["image"][None])[0].argmax(0).numpy()
 
 
 def rgb(path: Path) -> np.ndarray:
@@ -94,80 +77,6 @@ def test_wandb_gets_one_panel_a_validation_with_masks_and_class_names(tmp_path: 
         assert (prediction[:, width:] == VOID).all()
         assert truth.dtype == prediction.dtype == np.uint8
         assert masks["truth"]["class_labels"] == masks["prediction"]["class_labels"] == names
-
-
-# Results ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> Console:
-    """A console that stands in for the terminal."""
-    console = Console(file=StringIO(), record=True, width=80)
-    monkeypatch.setattr(callbacks, "Console", lambda: console)
-    return console
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> dict[str, Any]:
-    """A configuration, saved in the run folder as the command line does."""
-    content = {"seed_everything": 7, "trainer": {"max_epochs": 1}}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
-    return content
-
-
-@pytest.mark.parametrize(("command", "split"), [("validate", "val"), ("test", "test")])
-def test_an_evaluation_writes_its_figures_with_all_that_they_were_made_with(
-    tmp_path: Path, printed: Console, config: dict[str, Any], command: str, split: str
-):
-    task, data = tiny_task(), TinyData()
-    trainer = tiny_trainer(tmp_path, callbacks=[ResultsWriter()])
-    (logged,) = getattr(trainer, command)(task, datamodule=data, verbose=False)
-    results = json.loads((tmp_path / "results.json").read_text())
-
-    samples = data.splits[split]
-    matrix = count_by_hand([(predicted(task, sample), sample["mask"].numpy()) for sample in samples], len(CLASSES))
-    figures = summarize(torch.from_numpy(matrix), CLASSES.names)
-    assert {key: results[key] for key in figures} == figures
-    assert results["miou"] == pytest.approx(logged[f"{split}/miou"], abs=1e-6)
-    assert results["split"] == split
-    assert results["images"] == 3
-    assert results["seed"] == 7
-    assert results["config"] == config
-    assert results["seconds"] >= 0
-    assert results["versions"]["torch"] == torch.__version__
-    assert results["versions"]["pytorch_lightning"] == pl.__version__
-    assert results["versions"]["refinenet_pl"] == refinenet_pl.__version__
-    text = printed.export_text()
-    assert f"{split}: 3 images" in text
-    assert all(name in text for name in CLASSES.names)
-
-
-@pytest.mark.usefixtures("config")
-def test_validations_within_a_fit_write_no_results_but_one_after_it_does(tmp_path: Path, printed: Console):
-    task, data = tiny_task(), TinyData()
-    trainer = tiny_trainer(tmp_path, num_sanity_val_steps=2, callbacks=[ResultsWriter()])
-    trainer.fit(task, datamodule=data)
-    assert not (tmp_path / "results.json").exists()
-    assert printed.export_text() == ""
-    trainer.validate(task, datamodule=data, verbose=False)
-    results = json.loads((tmp_path / "results.json").read_text())
-    assert results["images"] == 3, "those of the fit are not among them"
-
-
-@pytest.mark.usefixtures("config", "printed")
-def test_a_class_that_is_nowhere_has_no_figure_in_the_results(tmp_path: Path):
-    class Ground(torch.nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return torch.eye(4)[0].view(1, 4, 1, 1).expand(len(images), 4, *images.shape[-2:])
-
-    trainer = tiny_trainer(tmp_path, callbacks=[ResultsWriter()])
-    data = TinyData(val=[tiny_sample(SQUARE, seed=0, values=(0, 1, VOID))])
-    trainer.validate(tiny_task(network=Ground()), datamodule=data, verbose=False)
-    results = json.loads((tmp_path / "results.json").read_text())
-    mask = data.splits["val"][0]["mask"]
-    share = int((mask == 0).sum()) / int((mask != VOID).sum())
-    assert results["per_class_iou"] == {"ground": pytest.approx(share), "wall": 0.0, "roof": None, "sky": None}
-    assert results["miou"] == pytest.approx(share / 2)
 
 
 # Predictions --------------------------------------------------------------------------------------------------------

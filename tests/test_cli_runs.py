@@ -40,7 +40,7 @@ def test_a_run_has_one_folder_with_everything(run):
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     pictures = {f"pictures/val_{index}.png" for index in range(3)}
     checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
-    assert files == {"config.yaml", "metrics.csv", "results.json"} | pictures | checkpoints
+    assert files == {"config.yaml", "metrics.csv", "results.json", "per_image.npz"} | pictures | checkpoints
 
 
 def test_the_path_is_printed_first_and_last(camvid, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """results.json and the table: all figures, every class, valid JSON, and never half a file."""
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -8,27 +9,86 @@ import pytest
 import torch
 from rich.console import Console
 
-from refinenet_pl.evaluation.results import results_table, summarize, write_json
+from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
+from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.evaluation.results import (
+    results_table,
+    summarize,
+    summarize_boundaries,
+    summarize_intervals,
+    write_json,
+)
 
 NAMES = ("road", "car", "train", "sky")
 MATRIX = torch.tensor([[6, 2, 0, 0], [1, 3, 0, 4], [0, 0, 0, 0], [0, 0, 0, 0]])
 
 
 def test_the_summary_holds_every_figure_as_a_fraction_and_the_matrix_itself():
-    summary = summarize(MATRIX, NAMES)
-    assert summary == {
-        "miou": pytest.approx((6 / 9 + 3 / 10 + 0) / 3),
+    iou = [6 / 9, 3 / 10, 0]
+    assert summarize(MATRIX, NAMES) == {
+        "miou": pytest.approx(sum(iou) / 3),
         "pixel_accuracy": pytest.approx(9 / 16),
         "mean_accuracy": pytest.approx((6 / 8 + 3 / 8) / 2),
+        "frequency_weighted_iou": pytest.approx((iou[0] + iou[1]) / 2),
+        "miou_conventions": {
+            "cityscapes": pytest.approx(sum(iou) / 3),
+            "voc": None,
+            "matlab": pytest.approx(sum(iou) / 2),
+            "absent_as_zero": pytest.approx(sum(iou) / 4),
+        },
         "per_class_iou": {"road": pytest.approx(6 / 9), "car": pytest.approx(0.3), "train": None, "sky": 0.0},
+        "per_class_precision": {"road": pytest.approx(6 / 7), "car": pytest.approx(3 / 5), "train": None, "sky": 0.0},
+        "per_class_recall": {"road": pytest.approx(6 / 8), "car": pytest.approx(3 / 8), "train": None, "sky": None},
+        "per_class_f1": {"road": pytest.approx(12 / 15), "car": pytest.approx(6 / 13), "train": None, "sky": 0.0},
         "confusion_matrix": MATRIX.tolist(),
     }
 
 
 def test_an_undefined_figure_is_none():
     summary = summarize(torch.zeros(4, 4, dtype=torch.int64), NAMES)
-    assert summary["per_class_iou"] == dict.fromkeys(NAMES)
-    assert [summary[key] for key in ("miou", "pixel_accuracy", "mean_accuracy")] == [None] * 3
+    for kind in ("iou", "precision", "recall", "f1"):
+        assert summary[f"per_class_{kind}"] == dict.fromkeys(NAMES)
+    means = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
+    assert [summary[key] for key in means] == [None] * 4
+    assert summary["miou_conventions"] == {"cityscapes": None, "voc": None, "matlab": None, "absent_as_zero": 0.0}
+
+
+def test_boundaries_have_a_mean_each_class_the_rule_of_the_width_and_the_trimaps_by_width():
+    truth = torch.zeros(20, 20, dtype=torch.uint8)
+    truth[:, 10:] = 1
+    predicted = truth.clone()
+    predicted[:, 9] = 1
+    boundary, trimap = BoundaryIoU(4), TrimapIoU(4, widths=(1, 3))
+    for metric in (boundary, trimap):
+        metric.update(predicted, truth)
+    summary = summarize_boundaries(boundary, trimap, NAMES)
+    # The regions are rings of one pixel, which a column and two rows' ends tell apart.
+    road, car = 36 / (56 + 54 - 36), 38 / (56 + 58 - 38)
+    per_class = {"road": pytest.approx(road), "car": pytest.approx(car), "train": None, "sky": None}
+    assert summary["boundary_iou"] == {
+        "mean": pytest.approx((road + car) / 2),
+        "per_class": per_class,
+        "width": "max(1, round(0.02 * image diagonal)) pixels",
+    }
+    assert summary["trimap_iou"] == {"1": pytest.approx((0 + 1 / 2) / 2), "3": pytest.approx((2 / 3 + 3 / 4) / 2)}
+
+
+def images_of(matrices: list[torch.Tensor]) -> ImageMatrices:
+    images = ImageMatrices(NAMES)
+    for index, matrix in enumerate(matrices):
+        images.add(str(index), matrix)
+    return images
+
+
+def test_intervals_stand_beside_their_level_and_are_none_where_a_class_is_nowhere():
+    intervals = summarize_intervals(images_of([MATRIX, MATRIX.flip(1), 3 * MATRIX]))
+    assert (intervals["level"], intervals["resamples"]) == (0.95, 10_000)
+    low, high = intervals["miou"]
+    assert 0 <= low < high <= 1
+    assert intervals["per_class_iou"].keys() == set(NAMES)
+    assert summarize_intervals(images_of([MATRIX, MATRIX]))["per_class_iou"] == {
+        "road": pytest.approx([6 / 9] * 2), "car": pytest.approx([0.3] * 2), "train": None, "sky": [0.0, 0.0]
+    }  # fmt: skip
 
 
 def test_a_summary_needs_one_name_for_each_class():
@@ -68,10 +128,24 @@ def test_a_failed_write_leaves_the_last_file_whole(tmp_path: Path):
 
 
 def test_the_table_has_a_row_for_every_class_even_one_that_is_missed_or_absent():
-    table = results_table(summarize(MATRIX, NAMES), title="val: 1 images")
-    console = Console(file=StringIO(), record=True, width=60)
+    class_names = ("road", "a class with rather a long name", "train", "sky")
+    ends = dict(zip(class_names, ([0.61254, 0.7], [0.25, 0.4], None, [0.0, 0.0]), strict=True))
+    results = summarize(MATRIX, class_names) | {
+        "intervals": {"miou": [0.3, 0.35], "per_class_iou": ends, "level": 0.95, "resamples": 10},
+        "boundary_iou": {"mean": 0.25, "per_class": dict(zip(class_names, (0.5, 0.25, None, 0.0), strict=True))},
+    }
+    table = results_table(results, title="val: 1 images")
+    console = Console(file=StringIO(), record=True, width=80)
     console.print(table)
-    rows = [line.replace("│", " ").split() for line in console.export_text().splitlines()]
-    for row in (["road", "66.67"], ["car", "30.00"], ["train", "–"], ["sky", "0.00"], ["mean", "IoU", "32.22"]):
+    rows = [re.split(r" *[│┃] *", line)[1:-1] for line in console.export_text().splitlines()]
+    assert ["class", "IoU %", "95 % interval", "boundary IoU %"] in rows
+    for row in (
+        ["road", "66.67", "61.25 to 70.00", "50.00"],
+        ["a class with rather a long name", "30.00", "25.00 to 40.00", "25.00"],
+        ["train", "–", "–", "–"],
+        ["sky", "0.00", "0.00 to 0.00", "0.00"],
+        ["mean IoU", "32.22", "30.00 to 35.00", "25.00"],
+        ["pixel accuracy", "56.25", "", ""],
+    ):
         assert row in rows
-    assert table.row_count == len(NAMES) + 3
+    assert table.row_count == len(class_names) + 3

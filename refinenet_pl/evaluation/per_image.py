@@ -116,7 +116,7 @@ class ImageMatrices:
                 class_names, names = file["class_names"].tolist(), file["names"].tolist()
                 cells = np.stack([file[key] for key in ("image", "true", "predicted", "pixels")], axis=1)
             if (cells < 0).any() or (cells[:, :3] >= (len(names), len(class_names), len(class_names))).any():
-                raise ValueError("it counts an image or a class that it does not name")
+                raise ValueError("negative numbers, or an image or a class without a name")
         except FileNotFoundError as error:
             raise UserError(f"{path}: no such file. The commands fit, validate and test write it.") from error
         except UNREADABLE as error:
