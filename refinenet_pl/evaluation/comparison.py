@@ -74,12 +74,12 @@ def in_words(compared: dict[str, Any]) -> str:
     low, high = (100 * end for end in miou["interval"])
     points = 100 * miou["difference"]
     if low <= 0 <= high:
-        verdict = "holds zero: on other images like these, neither might be ahead, or the other"
+        verdict = "holds zero: on other images like these, either could be ahead"
     else:
-        verdict = "excludes zero: the choice of images does not explain it"
+        verdict = "excludes zero: other images like these would hardly turn it round"
     return (
         f"Over these {compared['images']} images, B's mean IoU is {abs(points):.2f} points "
         f"{'below' if points < 0 else 'above'} A's, with a {level} interval from {low:.2f} to {high:.2f} that "
-        f"{verdict}; but it is over the images of this split, not over seeds, and how much training either network "
-        "again would change is not in it."
+        f"{verdict}; but the interval is over images of this split, not over seeds, so what training either network "
+        "once more would change is not in it."
     )

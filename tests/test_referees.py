@@ -1,0 +1,94 @@
+"""The same predictions scored by others: Cityscapes' own scripts, and the VOC devkit's evaluation re-stated."""
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as cityscapes
+from fake_data import blocks, save_grey, save_image
+
+from refinenet_pl.data import CityscapesDataModule
+from refinenet_pl.data.cityscapes import CITYSCAPES, EVALUATED_IDS
+from refinenet_pl.data.classes import VOID
+from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_iou
+
+TRAIN, BUS, MOTORCYCLE = (CITYSCAPES.names.index(name) for name in ("train", "bus", "motorcycle"))
+
+
+def disturbed(truth: np.ndarray, classes: Sequence[int], seed: int) -> np.ndarray:
+    """A prediction that is right on three pixels of four; void gets classes like any other pixel."""
+    random = np.random.default_rng(seed)
+    guessed = random.choice(classes, truth.shape).astype(np.uint8)
+    return np.where((random.random(truth.shape) < 0.75) & (truth != VOID), truth, guessed)
+
+
+@pytest.fixture
+def val_split(tmp_path: Path) -> Path:
+    """Three images with all ids but two: no train anywhere, and a bus only in predictions."""
+    ids = [label for label in range(34) if label not in (EVALUATED_IDS[TRAIN], EVALUATED_IDS[BUS])]
+    for seed in range(3):
+        stem = f"frankfurt_000000_{seed:06d}"
+        labels = blocks((64, 128), ids, seed, block=5)
+        save_image(tmp_path / "leftImg8bit" / "val" / "frankfurt" / f"{stem}_leftImg8bit.png", labels)
+        save_grey(tmp_path / "gtFine" / "val" / "frankfurt" / f"{stem}_gtFine_labelIds.png", labels)
+    return tmp_path
+
+
+def test_figures_equal_those_of_cityscapes_own_scripts(val_split: Path):
+    ours, truths, predictions = ConfusionMatrix(len(CITYSCAPES)), [], []
+    dataset = CityscapesDataModule(val_split).dataset("val")
+    classes = [label for label in range(len(CITYSCAPES)) if label != TRAIN]
+    for index, sample in enumerate(dataset.samples):
+        truth = dataset[index]["mask"]
+        predicted = disturbed(truth.numpy(), classes, seed=index)
+        ours.update(torch.from_numpy(predicted), truth)
+        truths.append(str(sample.mask))
+        predictions.append(str(val_split / "predictions" / f"{index}.png"))
+        save_grey(Path(predictions[-1]), np.array(EVALUATED_IDS, np.uint8)[predicted])
+
+    options = copy.copy(cityscapes.args)
+    options.evalInstLevelScore = options.JSONOutput = False
+    options.quiet = True
+    theirs = cityscapes.evaluateImgLists(predictions, truths, options)
+
+    matrix = ours.compute()
+    assert mean_iou(matrix) == pytest.approx(theirs["averageScoreClasses"], abs=1e-12)
+    expected = [theirs["classScores"][name] for name in CITYSCAPES.names]
+    np.testing.assert_allclose(class_iou(matrix), expected, rtol=0, atol=1e-12)
+    assert math.isnan(expected[TRAIN])
+    assert expected[BUS] == 0 < expected[MOTORCYCLE]
+
+
+def voc_devkit(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], float]:
+    """IoU in per cent of 21 classes and their mean, by a joint histogram of truth and result, as in VOCevalseg.m."""
+    number = 21
+    counts = np.zeros(number**2)
+    for result, truth in pairs:
+        places = truth < 255
+        joint = 1 + truth[places].astype(float) + number * result[places].astype(float)
+        counts += np.histogram(joint, bins=np.arange(1, number**2 + 2))[0]
+    table = counts.reshape(number, number).T  # column by column, as MATLAB fills it
+    accuracies = []
+    for j in range(number):
+        true, found, both = table[j].sum(), table[:, j].sum(), table[j, j]
+        union = true + found - both
+        accuracies.append(100 * both / union if union else math.nan)
+    return accuracies, sum(accuracies) / number
+
+
+@pytest.mark.parametrize("absent", [(), (7,)], ids=["all classes there", "no car anywhere"])
+def test_the_voc_convention_equals_the_devkits_evaluation(absent: tuple[int, ...]):
+    classes = [label for label in range(21) if label not in absent]
+    ours, pairs = ConfusionMatrix(21), []
+    for seed, size in enumerate([(90, 120), (101, 77), (64, 64)]):
+        truth = blocks(size, [*classes, VOID], seed, block=6)
+        pairs.append((disturbed(truth, classes, seed), truth))
+        ours.update(*map(torch.from_numpy, pairs[-1]))
+    accuracies, average = voc_devkit(pairs)
+    np.testing.assert_allclose(100 * class_iou(ours.compute()), accuracies, rtol=1e-13)
+    assert 100 * mean_iou(ours.compute(), "voc") == pytest.approx(average, rel=1e-13, nan_ok=True)
+    assert math.isnan(average) == bool(absent)
