@@ -46,7 +46,7 @@ def comparison_table(compared: Mapping[str, Any]) -> Table:
     table = Table(
         "class",
         title=f"IoU over {compared['images']} images",
-        caption=f"* the interval excludes zero; of classes that do not differ, {chance} are marked by chance",
+        caption=f"* excludes zero, as {chance} of equal classes do by chance",
     )
     for heading in ("A %", "B %", "B − A", f"{level} interval"):
         table.add_column(heading, justify="right")
