@@ -5,7 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from commands import refinenet
+
+from refinenet_pl.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -15,12 +18,17 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def fit_commands() -> list[list[str]]:
+def commands() -> list[list[str]]:
+    """The words after `refinenet` of every command in the README."""
     lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
     words = [shlex.split(line, comments=True) for line in lines]
-    starts = [(line, max(line.index(word) for word in ("refinenet", "refinenet_pl") if word in line)) for line in words
-              if {"refinenet", "refinenet_pl"} & set(line) and "fit" in line]  # fmt: skip
-    return [line[start + 1 :] for line, start in starts]
+    starts = [max((line.index(name) for name in ("refinenet", "refinenet_pl") if name in line), default=None)
+              for line in words]  # fmt: skip
+    return [line[start + 1 :] for line, start in zip(words, starts, strict=True) if start is not None]
+
+
+EXPERIMENTS = [command for command in commands() if command[0] == "fit" and "--config" in command]
+OTHERS = [command for command in commands() if command not in EXPERIMENTS and command[0] in COMMANDS]
 
 
 @pytest.mark.parametrize("block", blocks("python"))
@@ -28,17 +36,37 @@ def test_python_runs(block):
     exec(compile(block, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize("command", [c for c in fit_commands() if "--config" in c], ids=" ".join)
-def test_command_parses(command, monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A folder with the experiments, and with the class weights that one of the commands takes."""
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    weights = {"class_path": "CrossEntropy", "init_args": {"class_weights": [1.0] * 11}}
+    (tmp_path / "weights.yaml").write_text(yaml.safe_dump({"model": {"loss": weights}}))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", EXPERIMENTS, ids=" ".join)
+def test_training_command_parses(command, checkout, monkeypatch, capsys):
     with pytest.raises(SystemExit) as done:
         refinenet(monkeypatch, *command, "--print_config")
     assert done.value.code in (0, None)
     assert "class_path" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", OTHERS, ids=" ".join)
+def test_options_of_other_commands_exist(command, monkeypatch, capsys):
+    words = [word for word in command[:2] if not word.startswith("-")][: 2 if command[0] == "weights" else 1]
+    with pytest.raises(SystemExit):
+        refinenet(monkeypatch, *words, "--help")
+    shown = capsys.readouterr().out
+    for option in [word for word in command if word.startswith("--")]:
+        known = option if option.startswith(("--model.inference", "--inference")) else option.split(".")[0]
+        assert re.search(rf"{re.escape(known)}\b", shown), option
+
+
 def test_there_are_commands_to_check():
-    assert len([c for c in fit_commands() if "--config" in c]) >= 5
+    assert len(EXPERIMENTS) >= 6
+    assert {command[0] for command in OTHERS} >= {"validate", "predict", "compare", "class-weights", "benchmark"}
 
 
 def test_make_targets_exist():
