@@ -91,7 +91,7 @@ def without(state: State, key: str) -> State:
 
 DAMAGES: dict[str, tuple[Callable[[State], State], str]] = {
     "missing": (lambda state: without(state, "conv1.0.weight"), r"1 missing: model\.conv1\.0\.weight\n"),
-    "left over": (lambda state: {**state, "layer9.weight": torch.ones(1)}, r"1 not in the encoder: layer9\.weight\n"),
+    "left over": (lambda state: {**state, "layer9.weight": torch.ones(1)}, r"1 left over: layer9\.weight\n"),
     "mis-shaped": (
         lambda state: {**state, "bn1.weight": torch.ones(5)},
         r"1 of another shape: model\.bn1\.weight is \(5,\), expected \(32,\)\n",

@@ -27,7 +27,9 @@ IRRELEVANT_WARNINGS = (
 def run(args: list[str]) -> None:
     """Run a command, the first of `args`; its checkpoint's configuration stands in where none is given."""
     checkpoint = option(args, "--ckpt_path")
-    if checkpoint and not option(args, "--config") and not option(args, "-c"):
+    configured = option(args, "--config") or option(args, "-c")
+    # A weights folder says nothing of the data, so that a configuration may well come on top of it.
+    if checkpoint and (not configured or Path(checkpoint).is_dir()):
         args = [args[0], "--config", checkpoint_config(Path(checkpoint)), *args[1:]]
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)

@@ -13,6 +13,7 @@ COMMANDS = {
     "test": "refinenet_pl.cli.lightning",
     "predict": "refinenet_pl.cli.lightning",
     "compare": "refinenet_pl.cli.compare",
+    "weights": "refinenet_pl.cli.weights",
     "class-weights": "refinenet_pl.cli.class_weights",
     "benchmark": "refinenet_pl.cli.benchmark",
 }
@@ -28,6 +29,7 @@ commands:
   test           evaluate a checkpoint on the test split
   predict        write masks and overlays for any images, or a test server's archive
   compare        compare two runs over the same images, class by class, with intervals
+  weights        convert published weights, or export a checkpoint, to a folder that --ckpt_path takes
   class-weights  weight the classes by how rare they are in the training split
   benchmark      measure time and memory of inference
 

@@ -18,6 +18,7 @@ class PredictionCLI(TrainingCLI):
     """`predict`: any images, with the network and the configuration of a checkpoint."""
 
     save_config = None
+    data_class = None  # any images will do, whatever the network was trained on
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -28,6 +29,7 @@ class PredictionCLI(TrainingCLI):
         """What to predict, and where to write it."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--images", nargs="+", type=str, default=[], help="Image files, and folders of images.")
+        parser.add_argument("--num_workers", type=int, default=4, help="Processes that read images; 0 for none.")
         parser.add_argument("--output", type=str, default="predictions", help="Folder for masks and overlays.")
         parser.add_argument(
             "--submission",
@@ -42,11 +44,11 @@ class PredictionCLI(TrainingCLI):
         return [writer, *progress_bar(config)]
 
     def predict(self, model: LightningModule, ckpt_path: str, **_: Any) -> None:
-        """Predict the images, whatever data the network was trained on."""
+        """Predict the images."""
         config = self.config[self.subcommand]
         if not config.images:
             raise UserError("predict needs images: give --images FILES_OR_FOLDERS")
-        images = ImagesDataModule([Path(path) for path in config.images], config.data.init_args.num_workers)
+        images = ImagesDataModule([Path(path) for path in config.images], config.num_workers)
         self.trainer.predict(model, datamodule=images, ckpt_path=ckpt_path, return_predictions=False)
         if not config.submission:
             rank_zero_only(print)(f"masks and overlays: {config.output}")

@@ -10,6 +10,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.weights.folder import network_config, read_preprocessing
 
 CONFIG_KEY = "refinenet_config"
 
@@ -32,11 +33,30 @@ class SaveConfig(SaveConfigCallback):
 
 
 def checkpoint_config(path: Path) -> str:
-    """The configuration, as yaml, that a checkpoint was trained with.
+    """The configuration, as yaml, that a checkpoint was trained with, or that a weights folder stands for.
 
     Raises:
-        UserError: No such file, or none of ours.
+        UserError: No such file or folder, or none of ours.
     """
+    return folder_config(path) if path.is_dir() else read_checkpoint(path)[CONFIG_KEY]
+
+
+def folder_config(folder: Path) -> str:
+    """What a weights folder says of network, classes and pixels."""
+    network, arguments = network_config(folder)
+    preprocessing = read_preprocessing(folder)
+    model = {
+        "network": {"class_path": f"{network.__module__}.{network.__qualname__}", "init_args": arguments},
+        "class_names": preprocessing.class_names,
+        "class_colors": preprocessing.class_colors,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+    }
+    return yaml.safe_dump({"model": model, "experiment": folder.resolve().name})
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of ours, with its configuration under CONFIG_KEY; raises UserError for other files."""
     if not path.is_file():
         raise UserError(f"--ckpt_path: no file {path}")
     try:
@@ -45,4 +65,4 @@ def checkpoint_config(path: Path) -> str:
         raise UserError(f"--ckpt_path: cannot read {path} safely: {error}") from error
     if CONFIG_KEY not in checkpoint:
         raise UserError(f"--ckpt_path: {path} holds no configuration; give it with --config as well")
-    return checkpoint[CONFIG_KEY]
+    return checkpoint

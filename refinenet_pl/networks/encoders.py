@@ -7,11 +7,11 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.networks.state_dict import differences, read_state_dict
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -78,57 +78,25 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     """
     expected = encoder.state_dict()
     names = {_flat(key): key for key in expected}
-    found = {names.get(_flat(key), _bare(key)): value for key, value in read_state_dict(path).items()}
-    # Files from before torch 0.4.1 lack the count of batches, which inference never reads.
-    missing = [key for key in expected if key not in found and not key.endswith("num_batches_tracked")]
-    left_over = [key for key in found if key not in expected and not key.startswith(CLASSIFIER_PREFIXES)]
-    shapes = [
-        f"{key} is {tuple(found[key].shape)}, expected {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in found and found[key].shape != value.shape
-    ]
-    if missing or left_over or shapes:
-        lists = {"missing": missing, "not in the encoder": left_over, "of another shape": shapes}
+    state, _ = read_state_dict(path)
+    found = {names.get(_flat(key), _bare(key)): value for key, value in state.items()}
+    found = {key: value for key, value in found.items() if key in expected or not key.startswith(CLASSIFIER_PREFIXES)}
+    if told := differences(expected, found):
         raise UserError(
-            f"{path} does not fit this encoder ({len(expected)} keys expected, {len(found)} found):\n"
-            + "\n".join(f"  {len(keys)} {what}: {_some(keys)}" for what, keys in lists.items() if keys)
-            + "\nGive the file of the encoder that encoder_name names."
+            f"{path} does not fit this encoder ({len(expected)} keys expected, {len(found)} found):{told}\n"
+            "Give the file of the encoder that encoder_name names."
         )
     encoder.load_state_dict({key: found.get(key, value) for key, value in expected.items()})
 
 
 def _bare(key: str) -> str:
     """A key without the name of a wrapper; timm's networks sit in `model` of smp's encoders."""
-    return key.removeprefix("module.").removeprefix("model.")
+    return key.removeprefix("model.")
 
 
 def _flat(key: str) -> str:
     """What a key of a timm network has in common with the same one in an encoder: there `stem.0` is `stem_0`."""
     return _bare(key).replace(".", "_")
-
-
-def _some(keys: list[str], limit: int = 8) -> str:
-    return ", ".join(keys[:limit]) + (f", and {len(keys) - limit} more" if len(keys) > limit else "")
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from safetensors or a torch file, without running any code that the file may hold.
-
-    Raises:
-        UserError: No such file, not a state dict, or a pickle that asks for more than tensors.
-    """
-    if not path.is_file():
-        raise UserError(f"weights: no file {path}")
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds for a damaged or unsafe file
-        raise UserError(f"weights: cannot read {path} safely: {error}") from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"weights: {path} holds {type(state).__name__}; expected a state dict (names to tensors)")
-    return state
 
 
 def pixel_statistics(encoder_name: str, weights: str | bool | None) -> tuple[list[float], list[float]]:
@@ -161,9 +129,11 @@ class MobileNetV2Taps(nn.Module):
     Args:
         encoder: smp's `mobilenet_v2`.
         depth: 3..5, number of times the size is halved.
+        expand_first: Give the first block, too, the convolution that comes first in all others. The published
+            light-weight RefineNet has it there, torchvision's network and its weights have not.
     """
 
-    def __init__(self, encoder: Any, depth: int = 5) -> None:
+    def __init__(self, encoder: Any, depth: int = 5, expand_first: bool = False) -> None:
         super().__init__()
         self.maps_per_stride = [1, 1, 2, 2][: depth - 1]
         stages = 1 + sum(self.maps_per_stride)
@@ -172,6 +142,9 @@ class MobileNetV2Taps(nn.Module):
         self.out_channels = [encoder.out_channels[0], *[16, 24, 32, 64, 96, 160, 320][:stages]]
         self.output_stride = 2**depth
         self.features = encoder.features[: self.ends[-1] + 1]
+        if expand_first:
+            expansion = Conv2dNormActivation(32, 32, kernel_size=1, activation_layer=nn.ReLU6)
+            self.features[1] = nn.Sequential(expansion, self.features[1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The image and the maps, fine to coarse."""

@@ -30,6 +30,8 @@ class LightWeightRefineNet(RefinementNetwork):
         pooling_blocks: Length of the pooling chain.
         decoder_channels: Width of each level, coarse to fine; with a smaller depth, its first entries.
         dropout: Probability on the taps at strides 16 and 32.
+        expand_first: Only with `mobilenet_v2`: give its first block an expansion too, as the published weights have it
+            and torchvision's have not.
 
     Raises:
         UserError: Arguments that do not fit each other or the encoder.
@@ -49,13 +51,14 @@ class LightWeightRefineNet(RefinementNetwork):
         pooling_blocks: int = 4,
         decoder_channels: Sequence[int] = (512, 256, 256, 256),
         dropout: float = 0.5,
+        expand_first: bool = False,
     ) -> None:
         super().__init__()
         kind: Pooling = pooling or "original"
         length = pooling_blocks if pooling else 0
         self.encoder = make_encoder(encoder_name, in_channels, encoder_depth, encoder_weights)
         if encoder_name == "mobilenet_v2":
-            self.encoder = MobileNetV2Taps(self.encoder, encoder_depth)
+            self.encoder = MobileNetV2Taps(self.encoder, encoder_depth, expand_first)
             self.decoder: nn.Module = MobileDecoder(
                 self.encoder.out_channels[2:], self.encoder.maps_per_stride, kind, length
             )
