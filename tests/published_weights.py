@@ -1,7 +1,8 @@
 """Weights in the published layouts, images, and figures of logits, all drawn from seeds.
 
 `published_vectors.json` holds the figures that the published implementations gave on them, in float64: those of
-`refinenet` 0.9.5 on PyPI for the networks with a ResNet, those of `DrSleep/light-weight-refinenet` for MobileNet-v2. What is drawn takes no function whose last bit depends on the platform.
+`refinenet` 0.9.5 on PyPI for the networks with a ResNet, those of `DrSleep/light-weight-refinenet` for MobileNet-v2.
+What is drawn takes no function whose last bit depends on the platform.
 """
 
 import hashlib

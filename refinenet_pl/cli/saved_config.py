@@ -58,11 +58,13 @@ def folder_config(folder: Path) -> str:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint of ours, with its configuration under CONFIG_KEY; raises UserError for other files."""
     if not path.is_file():
-        raise UserError(f"--ckpt_path: no file {path}")
+        raise UserError(f"checkpoint: no file {path}")
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged or unsafe file
-        raise UserError(f"--ckpt_path: cannot read {path} safely: {error}") from error
+        raise UserError(f"checkpoint: cannot read {path} safely: {error}") from error
     if CONFIG_KEY not in checkpoint:
-        raise UserError(f"--ckpt_path: {path} holds no configuration; give it with --config as well")
+        raise UserError(
+            f"checkpoint: {path} holds no configuration, as `fit` puts it there; evaluation takes one with --config"
+        )
     return checkpoint

@@ -67,7 +67,7 @@ def convert(
     if keys:
         console.print(*(f"{theirs} -> {ours}" for theirs, ours in published.mapping.items()), sep="\n", highlight=False)
     classes, source = name_classes(published.classes, dataset)
-    console.print(f"class names: {source}")
+    print(f"class names: {source}" + ("" if dataset else "; --dataset takes a dataset's"))
     preprocessing = Preprocessing(
         list(IMAGENET_MEAN), list(IMAGENET_STD), list(classes.names), [list(color) for color in classes.colors]
     )
@@ -94,10 +94,10 @@ def name_classes(count: int, dataset: str | None) -> tuple[Classes, str]:
         UserError: The dataset has another number of classes.
     """
     if dataset is None and count == len(VOC):
-        return VOC, f"PASCAL VOC's, since there are {count}; --dataset takes another's"
+        return VOC, "PASCAL VOC's, assumed from their number"
     if dataset is None:
         numbered = Classes(tuple(f"class {i}" for i in range(count)), voc_colors(count))
-        return numbered, "unknown, so they are numbered; --dataset takes a dataset's"
+        return numbered, "unknown, so that they are numbered"
     classes = DATASETS[dataset]
     if len(classes) != count:
         raise UserError(f"--dataset: {dataset} has {len(classes)} classes, but the network has {count}")
@@ -120,7 +120,7 @@ def export(checkpoint: str, output: str | None = None) -> None:
     weights = f"`{path.name}`, epoch {saved['epoch']}, step {saved['global_step']}, {averaged}"
     terms = getattr(locate(config["data"]["class_path"]), "terms", "unknown.")
     card = trained_card(config, terms, run_results(path), weights)
-    Console().print(f"weights: {weights}")
+    print(f"weights: {weights}")
     write(Path(output or config["experiment"]), trained_network(path, saved, config), preprocessing, card)
 
 

@@ -20,23 +20,23 @@ refinenet predict --ckpt_path FOLDER --images PHOTOS/ --output PREDICTIONS/
 ```
 
 ```python
-from refinenet_pl.networks import {network}
+from pathlib import Path
+from refinenet_pl.weights import load_weights_folder
 
-network = {network}.from_pretrained("FOLDER")
+network, preprocessing = load_weights_folder(Path("FOLDER"))
 ```
 
-`preprocessing.json` says how to normalise images, and what the classes are called."""
+`preprocessing` (`preprocessing.json`) says how to normalise images, and what the classes are called."""
 
 
-def model_card(title: str, network: str, sections: Mapping[str, str]) -> str:
+def model_card(title: str, sections: Mapping[str, str]) -> str:
     """A card in Markdown, with the front matter that Hugging Face's hub reads.
 
     Args:
         title: Of the card.
-        network: Name of the network's class.
         sections: Text by heading; an empty one is said to be unknown.
     """
-    parts = [f"# {title}", f"## Use\n\n{USE.format(network=network)}"]
+    parts = [f"# {title}", f"## Use\n\n{USE}"]
     parts += [f"## {heading}\n\n{text or UNKNOWN}" for heading, text in sections.items()]
     return f"---\n{yaml.safe_dump(FRONT_MATTER, sort_keys=False)}---\n\n" + "\n\n".join(parts) + "\n"
 
@@ -51,11 +51,10 @@ def converted_card(published: Published, file_name: str, classes_of: str) -> str
     """
     return model_card(
         f"{published.architecture}, {published.classes} classes",
-        type(published.network).__name__,
         {
             "Data": f"Unknown to this package. Names and colours of the classes: {classes_of}.",
-            "Recipe": f"Unknown. refinenet-pl {refinenet_pl.__version__} converted it from `{file_name}`, each key as it "
-            f"is but for its name; keys that were ignored: {', '.join(published.ignored) or 'none'}.",
+            "Recipe": f"Unknown. Converted from `{file_name}` by refinenet-pl {refinenet_pl.__version__}, each tensor "
+            f"as it is; keys that were ignored: {', '.join(published.ignored) or 'none'}.",
             "Figures": "",
             "Versions": "",
             "Terms": "Unknown: the file states none. Ask who published it; the images that it was trained on have "
@@ -73,17 +72,14 @@ def trained_card(config: Mapping[str, Any], terms: str, results: Mapping[str, An
         results: The run's `results.json`, if there is one.
         weights: In words, which of the run's weights these are.
     """
-    network = config["model"]["network"]
+    versions = results["versions"].items() if results else ()
     return model_card(
         str(config["experiment"]),
-        _name(network),
         {
             "Data": f"`{_called(config['data'])}`",
             "Recipe": _recipe(config) + f"\n- weights: {weights}",
             "Figures": _figures(results) if results else "",
-            "Versions": ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-            if results
-            else "",
+            "Versions": ", ".join(f"{name} {version}" for name, version in versions),
             "Terms": f"Of the data: {terms}\n\nThe weights follow from the data, and from the weights that the encoder "
             "started with, if there were any, which have terms of their own.",
         },
@@ -91,7 +87,7 @@ def trained_card(config: Mapping[str, Any], terms: str, results: Mapping[str, An
 
 
 def _recipe(config: Mapping[str, Any]) -> str:
-    """What the training depends on, a line each; what is off or left at its default is left out."""
+    """What the training depends on, a line each; what is not set is left out."""
     model, trainer = config["model"], config["trainer"]
     facts = {name: value for name, value in model.items() if name not in ("class_names", "class_colors")}
     facts["loss"] = model["loss"] or "CrossEntropy"
@@ -107,24 +103,20 @@ def _figures(results: Mapping[str, Any]) -> str:
     """Means and each class's IoU, in per cent, on the split that the run was evaluated on."""
     means = {"**mean IoU**": "miou", "pixel accuracy": "pixel_accuracy", "mean accuracy": "mean_accuracy"}
     rows = [*results["per_class_iou"].items(), *((label, results[key]) for label, key in means.items())]
-    head = f"Split `{results['split']}`, {results['images']} images, seed {results['seed']}."
-    return "\n".join(
-        [
-            f"{head}\n\n| class | IoU % |\n|---|---|",
-            *(f"| {name} | {'–' if v is None else format(100 * v, '.2f')} |" for name, v in rows),
-        ]
-    )
+    lines = [
+        f"Split `{results['split']}`, {results['images']} images, seed {results['seed']}.\n",
+        "| class | IoU % |",
+        "|---|---|",
+    ]
+    lines += [f"| {name} | {'–' if value is None else format(100 * value, '.2f')} |" for name, value in rows]
+    return "\n".join(lines)
 
 
 def _called(value: Any) -> str:
     """A part of a configuration as a call; of paths the last part, since the rest belongs to one machine."""
     if isinstance(value, Mapping) and "class_path" in value:
-        arguments = {name: argument for name, argument in value.get("init_args", {}).items() if argument is not None}
-        return f"{_name(value)}({', '.join(f'{name}={_called(argument)}' for name, argument in arguments.items())})"
+        arguments = [f"{name}={_called(argument)}" for name, argument in value.get("init_args", {}).items()]
+        return f"{value['class_path'].rpartition('.')[2]}({', '.join(arguments)})"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(_called, value))}]"
     return str(value).rstrip("/").rpartition("/")[2]
-
-
-def _name(section: Mapping[str, Any]) -> str:
-    return section["class_path"].rpartition(".")[2]
