@@ -30,7 +30,7 @@ def run(args: list[str]) -> None:
     configured = option(args, "--config") or option(args, "-c")
     # A weights folder says nothing of the data, so that a configuration may well come on top of it.
     if checkpoint and (not configured or Path(checkpoint).is_dir()):
-        args = [args[0], "--config", checkpoint_config(Path(checkpoint)), *args[1:]]
+        args = [args[0], "--config", checkpoint_config(Path(checkpoint), args[0]), *args[1:]]
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     # Lightning reads the process's arguments, and starts the other processes of a multi-GPU run with them.

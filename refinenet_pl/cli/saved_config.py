@@ -32,16 +32,23 @@ class SaveConfig(SaveConfigCallback):
         return self.parser.dump(self.config, skip_none=False)
 
 
-def checkpoint_config(path: Path) -> str:
+def checkpoint_config(path: Path, command: str) -> str:
     """The configuration, as yaml, that a checkpoint was trained with, or that a weights folder stands for.
+
+    Args:
+        path: Of the checkpoint or the folder.
+        command: What it is for; "predict" takes any images, so that the data of the training must not matter.
 
     Raises:
         UserError: No such file or folder, or none of ours.
     """
-    return folder_config(path) if path.is_dir() else read_checkpoint(path)[CONFIG_KEY]
+    config = folder_config(path) if path.is_dir() else yaml.safe_load(read_checkpoint(path)[CONFIG_KEY])
+    if command == "predict":
+        config.pop("data", None)
+    return yaml.safe_dump(config)
 
 
-def folder_config(folder: Path) -> str:
+def folder_config(folder: Path) -> dict[str, Any]:
     """What a weights folder says of network, classes and pixels."""
     network, arguments = network_config(folder)
     preprocessing = read_preprocessing(folder)
@@ -52,7 +59,7 @@ def folder_config(folder: Path) -> str:
         "mean": preprocessing.mean,
         "std": preprocessing.std,
     }
-    return yaml.safe_dump({"model": model, "experiment": folder.resolve().name})
+    return {"model": model, "experiment": folder.resolve().name}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -64,7 +71,5 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a damaged or unsafe file
         raise UserError(f"checkpoint: cannot read {path} safely: {error}") from error
     if CONFIG_KEY not in checkpoint:
-        raise UserError(
-            f"checkpoint: {path} holds no configuration, as `fit` puts it there; evaluation takes one with --config"
-        )
+        raise UserError(f"checkpoint: {path} holds no configuration; evaluation takes one with --config")
     return checkpoint

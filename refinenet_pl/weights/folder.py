@@ -13,13 +13,12 @@ from typing import Any
 from uuid import uuid4
 
 import segmentation_models_pytorch as smp
-from safetensors import SafetensorError
-from safetensors.torch import load_model
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import nn
 
 from refinenet_pl import networks
 from refinenet_pl.errors import UserError
+from refinenet_pl.networks.state_dict import differences, read_state_dict
 
 CONFIG = "config.json"
 PREPROCESSING = "preprocessing.json"
@@ -111,10 +110,12 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     Raises:
         UserError: The file is missing or damaged, or does not fit the network key by key.
     """
-    try:
-        load_model(network, folder / WEIGHTS, strict=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{folder / WEIGHTS} does not load into {type(network).__name__}: {error}") from error
+    path = folder / WEIGHTS
+    state, _ = read_state_dict(path)
+    own = network.state_dict()
+    if told := differences(own, state):
+        raise UserError(f"{path} does not fit this {type(network).__name__}, whose arguments {CONFIG} says:{told}")
+    network.load_state_dict(own | state)
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
