@@ -172,14 +172,18 @@ def test_a_converted_file_predicts_with_nothing_else(published, tmp_path, monkey
     mask = Image.open(tmp_path / "out" / "photo.png")
     assert (np.array(mask) == expected).mean() > 0.999  # float32: a tie may fall either way
     assert len(np.unique(expected)) > 1
-    assert mask.getpalette()[:63] == [channel for color in VOC.colors for channel in color]
+    palette = mask.getpalette()
+    assert palette is not None
+    assert palette[:63] == [channel for color in VOC.colors for channel in color]
 
 
-def test_a_converted_file_is_scored_on_its_dataset(published, tmp_path, monkeypatch):
+def test_a_converted_file_is_scored_on_the_dataset_of_a_configuration(published, tmp_path, monkeypatch):
     root = make_voc(tmp_path / "data", train=["a"], val=["b", "c"])
+    data_section = {"class_path": "VOCDataModule", "init_args": {"root": str(root), "num_workers": 0}}
+    (tmp_path / "voc.yaml").write_text(yaml.safe_dump({"data": data_section}))
     assert refinenet(monkeypatch, "weights", "convert", published, "--output", tmp_path / "voc") == 0
-    options = ["--data=VOCDataModule", f"--data.root={root}", "--data.num_workers=0", f"--runs={tmp_path / 'runs'}"]
-    assert refinenet(monkeypatch, "validate", "--ckpt_path", tmp_path / "voc", *options, *TINY_TRAINER) == 0
+    options = ["--ckpt_path", tmp_path / "voc", "--config", tmp_path / "voc.yaml", "--runs", tmp_path / "runs"]
+    assert refinenet(monkeypatch, "validate", *options, *TINY_TRAINER) == 0
     results = json.loads((only_run(tmp_path / "runs") / "results.json").read_text())
     assert (results["images"], list(results["per_class_iou"])) == (2, list(VOC.names))
 

@@ -10,6 +10,7 @@ import torch
 from published_weights import (
     LAYOUTS,
     RECORDED,
+    Shapes,
     digest,
     draw,
     figures,
@@ -26,9 +27,14 @@ from refinenet_pl.weights import load_published
 State = dict[str, Tensor]
 
 
+def shapes_of(model: str) -> Shapes:
+    layout, encoder = model.split("-")
+    return published_shapes(layout, encoder)
+
+
 @pytest.mark.parametrize("model", RECORDED)
 def test_the_layouts_have_the_published_keys_and_shapes(model: str) -> None:
-    shapes = published_shapes(*model.split("-"))
+    shapes = shapes_of(model)
     assert len(shapes) == RECORDED[model]["keys"]
     assert digest(shapes) == RECORDED[model]["digest"]
 
@@ -38,7 +44,7 @@ def test_the_layouts_have_the_published_keys_and_shapes(model: str) -> None:
 )
 def test_logits_are_those_of_the_published_implementation(model: str, tmp_path: Path) -> None:
     recorded = RECORDED[model]
-    torch.save(draw(published_shapes(*model.split("-")), recorded["seed"]), tmp_path / "published.pth.tar")
+    torch.save(draw(shapes_of(model), recorded["seed"]), tmp_path / "published.pth.tar")
     published = load_published(tmp_path / "published.pth.tar")
     found = figures(logits_at_stride_4(published.network, recorded["size"]))
     assert found["shape"] == recorded["shape"]

@@ -41,7 +41,8 @@ def _complete_classes(config: Namespace) -> None:
         if arguments.classes not in (parameters["classes"].default, len(classes)):
             raise UserError(
                 f"the network has {arguments.classes} classes (model.network.init_args.classes), but "
-                f"{config.data.class_path} has {len(classes)}; leave it out, or give the data that the network is for"
+                f"{config.data.class_path} has {len(classes)} classes; leave it out, or "
+                "give the data that the network is for"
             )
         arguments.classes = len(classes)
 

@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
+from segmentation_models_pytorch.base import SegmentationModel
 
 from refinenet_pl import data
 from refinenet_pl.cli.saved_config import CONFIG_KEY, read_checkpoint
@@ -62,17 +63,17 @@ def convert(
         keys: List each key and the name that it gets.
     """
     published = load_published(Path(file), ignore)
-    console = Console()
-    console.print(summary(published))
+    Console().print(summary(published))
     if keys:
-        console.print(*(f"{theirs} -> {ours}" for theirs, ours in published.mapping.items()), sep="\n", highlight=False)
+        print(*(f"{theirs} -> {ours}" for theirs, ours in published.mapping.items()), sep="\n")
     classes, source = name_classes(published.classes, dataset)
     print(f"class names: {source}" + ("" if dataset else "; --dataset takes a dataset's"))
     preprocessing = Preprocessing(
         list(IMAGENET_MEAN), list(IMAGENET_STD), list(classes.names), [list(color) for color in classes.colors]
     )
-    card = converted_card(published, Path(file).name, source)
-    write(Path(output or Path(file).name.split(".")[0]), published.network, preprocessing, card)
+    folder = Path(output or Path(file).name.split(".")[0])
+    write_weights_folder(folder, published.network, preprocessing, converted_card(published, Path(file).name, source))
+    print(f"weights folder: {folder}")
 
 
 def summary(published: Published) -> Table:
@@ -83,7 +84,7 @@ def summary(published: Published) -> Table:
     table.add_row("classes", str(published.classes))
     table.add_row("wrapped in", published.wrapping)
     table.add_row("keys taken", f"{len(published.mapping)}, {renamed} of them renamed")
-    table.add_row("keys ignored", ", ".join(published.ignored) or "none")
+    table.add_row("ignored, left random", ", ".join(published.ignored) or "none")
     return table
 
 
@@ -120,8 +121,9 @@ def export(checkpoint: str, output: str | None = None) -> None:
     weights = f"`{path.name}`, epoch {saved['epoch']}, step {saved['global_step']}, {averaged}"
     terms = getattr(locate(config["data"]["class_path"]), "terms", "unknown.")
     card = trained_card(config, terms, run_results(path), weights)
-    print(f"weights: {weights}")
-    write(Path(output or config["experiment"]), trained_network(path, saved, config), preprocessing, card)
+    folder = Path(output or config["experiment"])
+    write_weights_folder(folder, trained_network(path, saved, config), preprocessing, card)
+    print(f"weights: {weights}\nweights folder: {folder}")
 
 
 def run_results(checkpoint: Path) -> dict[str, Any] | None:
@@ -132,7 +134,7 @@ def run_results(checkpoint: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text())
 
 
-def trained_network(path: Path, saved: dict[str, Any], config: dict[str, Any]) -> Any:
+def trained_network(path: Path, saved: dict[str, Any], config: dict[str, Any]) -> SegmentationModel:
     """The network of a checkpoint with its weights, averaged ones where the run averaged.
 
     Raises:
@@ -151,9 +153,3 @@ def trained_network(path: Path, saved: dict[str, Any], config: dict[str, Any]) -
         raise UserError(f"{path}: its weights are not of its configuration's network:{told}")
     network.load_state_dict(network.state_dict() | state)
     return network.eval()
-
-
-def write(folder: Path, network: Any, preprocessing: Preprocessing, card: str) -> None:
-    """Write the folder, and say where."""
-    write_weights_folder(folder, network, preprocessing, card)
-    print(f"weights folder: {folder}")

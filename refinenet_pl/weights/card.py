@@ -54,7 +54,7 @@ def converted_card(published: Published, file_name: str, classes_of: str) -> str
         {
             "Data": f"Unknown to this package. Names and colours of the classes: {classes_of}.",
             "Recipe": f"Unknown. Converted from `{file_name}` by refinenet-pl {refinenet_pl.__version__}, each tensor "
-            f"as it is; keys that were ignored: {', '.join(published.ignored) or 'none'}.",
+            f"as it is; keys that were ignored, so that they are random: {', '.join(published.ignored) or 'none'}.",
             "Figures": "",
             "Versions": "",
             "Terms": "Unknown: the file states none. Ask who published it; the images that it was trained on have "
