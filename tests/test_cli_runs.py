@@ -135,6 +135,15 @@ def test_predict_writes_a_palette_mask_and_an_overlay_for_any_image(run, camvid,
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_last_checkpoint_is_of_the_last_epoch_even_if_the_best_is_older(camvid, tmp_path, monkeypatch):
+    standing_still = ["--model.optimizer=SGD", "--model.optimizer.lr=0", "--model.batch_norm=frozen"]
+    options = [*fit_options(camvid, tmp_path), *standing_still, "--trainer.max_epochs=3"]
+    assert refinenet(monkeypatch, "fit", *options) == 0
+    checkpoints = only_run(tmp_path) / "checkpoints"
+    epochs = {path.name: torch.load(path)["epoch"] for path in checkpoints.iterdir()}
+    assert epochs == {"best.ckpt": 0, "last.ckpt": 2}
+
+
 def test_two_runs_of_one_seed_are_the_same_bit_for_bit_with_worker_processes_too(camvid, tmp_path, monkeypatch):
     weights = []
     for runs in (tmp_path / "first", tmp_path / "second"):

@@ -57,7 +57,6 @@ class TrainingCLI(LightningCLI):
             {
                 "checkpoint.monitor": "val/miou",
                 "checkpoint.mode": "max",
-                "checkpoint.save_last": True,
                 "checkpoint.filename": "best",
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
@@ -78,7 +77,6 @@ class TrainingCLI(LightningCLI):
         else:
             # An evaluation's figures are its results.json, and a trial run of a few steps writes nothing.
             config.trainer.logger = False
-            config.checkpoint.save_last = False
         self.trainer_defaults["callbacks"] = self.own_callbacks(config)
 
     def check_checkpoint(self, config: Namespace) -> None:
@@ -105,7 +103,14 @@ class TrainingCLI(LightningCLI):
         """Callbacks that the configuration need not name."""
         if config.trainer.fast_dev_run:
             return progress_bar(config)
-        return [ResultsWriter(), Pictures(config.pictures), *progress_bar(config)]
+        callbacks = [ResultsWriter(), Pictures(config.pictures), *progress_bar(config)]
+        if self.subcommand == "fit":
+            # On its own: `checkpoint.save_last` would save only when there is a new best one.
+            last = ModelCheckpoint(
+                config.checkpoint.dirpath, "last", save_on_train_epoch_end=True, enable_version_counter=False
+            )
+            callbacks.append(last)
+        return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, writing to the run folder; training always keeps its figures as CSV."""
