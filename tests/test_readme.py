@@ -66,7 +66,14 @@ def test_options_of_other_commands_exist(command, monkeypatch, capsys):
 
 def test_there_are_commands_to_check():
     assert len(EXPERIMENTS) >= 6
-    assert {command[0] for command in OTHERS} >= {"validate", "predict", "compare", "class-weights", "benchmark"}
+    assert {command[0] for command in OTHERS} >= {
+        "validate",
+        "predict",
+        "compare",
+        "weights",
+        "class-weights",
+        "benchmark",
+    }
 
 
 def test_make_targets_exist():
