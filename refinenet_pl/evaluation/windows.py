@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STRIP_ELEMENTS = 2**22
-"""Logits reach the image's resolution a strip of rows at a time, of so many numbers: 16 MB rather than gigabytes."""
+STRIP_ELEMENTS = 2**20
+"""Logits reach the image's resolution a strip of rows at a time, of so many numbers: 4 MB, which a cache holds."""
 
 
 class Span(NamedTuple):
