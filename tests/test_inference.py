@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from commands import fit_options, only_run, refinenet
 from fake_data import make_camvid
 from tiny_fit import CLASSES, tiny_network, tiny_sample, tiny_task
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation import Inference
 from refinenet_pl.evaluation.windows import Patch, cut, interpolate
+from refinenet_pl.networks import LightWeightRefineNet
 
 
 class PixelNetwork(nn.Module):
@@ -208,6 +211,44 @@ def test_strips_together_are_the_upsampled_logits(monkeypatch: pytest.MonkeyPatc
     assert [strip.shape[1] for _, strip in strips] == [5] * 13
     expected = F.interpolate(logits[None], (65, 97), mode="bilinear")[0]
     torch.testing.assert_close(torch.cat([strip for _, strip in strips], 1), expected)
+
+
+def peak_tensors(call: Callable[[], Any], folder: Path) -> int:
+    """The most bytes that tensors held at once during a call, beyond those before it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    profiler.export_chrome_trace(str(folder / "trace.json"))
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    memory = [event["args"] for event in events if event.get("name") == "[memory]"]
+    return max(step["Total Allocated"] for step in memory) - (memory[0]["Total Allocated"] - memory[0]["Bytes"])
+
+
+@pytest.mark.parametrize(
+    ("options", "full_tensors"),
+    [
+        ({}, 0),
+        ({"window": (64, 64)}, 1),
+        ({"scales": (0.5, 1.0), "flip": True}, 1),
+        ({"scales": (0.5, 1.0), "flip": True, "window": (64, 64)}, 1),
+    ],
+    ids=["one view", "windows", "scales and flip", "all of them"],
+)
+def test_inference_needs_no_more_than_one_full_tensor_beside_one_batch_of_windows(
+    options: dict[str, Any], full_tensors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refinenet_pl.evaluation.windows.STRIP_ELEMENTS", 2**14)
+    torch.manual_seed(0)
+    network = LightWeightRefineNet(
+        "tu-test_resnet.r160_in1k", encoder_weights=None, classes=150, decoder_channels=(16, 16, 16, 16)
+    ).eval()
+    image, inference = picture(128, 160), Inference(**options)
+    batch = torch.randn(4, 3, 64, 64) if inference.window else image[None]
+    with torch.no_grad():
+        alone = peak_tensors(lambda: network.forward_logits(batch), tmp_path)
+    peak = peak_tensors(lambda: inference.labels(network, image), tmp_path)
+    full = 4 * 150 * 128 * 160
+    assert peak <= alone + full_tensors * full + 0.1 * full  # the last part for views, strips and labels
+    assert peak >= full_tensors * full
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,9 @@ class TrainingCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint on the validation split."""
-        if getattr(self.trainer.checkpoint_callback, "best_model_path", ""):
-            self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")  # of the first, which has the monitor
+        if best:
+            self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
             self.run_folder.announce()
 
     def after_validate(self) -> None:
