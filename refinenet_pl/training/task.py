@@ -130,6 +130,10 @@ class SegmentationTask(pl.LightningModule):
         self.log("lr", self.trainer.optimizers[0].param_groups[-1]["lr"], prog_bar=True)
         return loss
 
+    def predict_labels(self, image: Tensor, inference: Inference | None = None) -> Tensor:
+        """Labels uint8 [H, W] of one uint8 image [3, H, W], at its own size; by the task's inference unless told."""
+        return (inference or self.inference).labels(self.network, self.normalize(image[None])[0])
+
     def validation_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor:
         """Count one sample; its predicted labels uint8 [H, W] go to the callbacks."""
         return self._count(sample, WHOLE_IMAGE if self.trainer.state.fn == "fit" else self.inference)
@@ -139,16 +143,13 @@ class SegmentationTask(pl.LightningModule):
         return self._count(sample, self.inference)
 
     def predict_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor:
-        """Labels uint8 [H, W] of one sample {"image": uint8 [3, H, W]}, at its own size."""
-        return self._labels(sample, self.inference)
+        """Labels uint8 [H, W] of one sample {"image": uint8 [3, H, W]}."""
+        return self.predict_labels(sample["image"])
 
     def _count(self, sample: dict[str, Any], inference: Inference) -> Tensor:
-        predicted = self._labels(sample, inference)
+        predicted = self.predict_labels(sample["image"], inference)
         self.confusion.update(predicted, sample["mask"])
         return predicted
-
-    def _labels(self, sample: dict[str, Any], inference: Inference) -> Tensor:
-        return inference.labels(self.network, self.normalize(sample["image"][None])[0])
 
     def on_validation_epoch_start(self) -> None:
         """Count from zero."""
