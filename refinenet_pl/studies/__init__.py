@@ -1,0 +1,1 @@
+"""Studies: tables of experiments, from one yaml to a report."""
