@@ -16,6 +16,7 @@ COMMANDS = {
     "weights": "refinenet_pl.cli.weights",
     "class-weights": "refinenet_pl.cli.class_weights",
     "benchmark": "refinenet_pl.cli.benchmark",
+    "study": "refinenet_pl.cli.study",
 }
 """The module whose `run(args)` answers each command, imported only then; `args` starts with the command."""
 

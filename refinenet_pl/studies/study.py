@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from refinenet_pl.errors import UserError
 
 Overrides = dict[str, Any]
-"""Values by their place in an experiment's yaml, as in "model.network.init_args.pooling"; each replaces what is there."""
+"""Values by their place in an experiment, such as "model.network.init_args.pooling"; each replaces what is there."""
 Levels = dict[str, str]
 """The name of one level for each factor."""
 
@@ -104,7 +104,7 @@ class Study:
 
     @cached_property
     def trainings(self) -> list[list[Cell]]:
-        """The cells by training: the first of each list is trained, the others differ only in how they are evaluated."""
+        """The cells by training: of each list the first is trained, and the others are only evaluated otherwise."""
         found: list[tuple[dict[str, Any], list[Cell]]] = []
         for cell in self.cells:
             training = deepcopy(cell.config)
@@ -181,26 +181,29 @@ def load_study(path: Path) -> Study:
 
 def _check(study: Study) -> None:
     """Refuse what is missing, doubled or unknown; compose every cell once, so that wrong overrides show at once."""
-    for factor, levels in study.factors.items():
-        if wrong := [name for name in (factor, *levels) if not isinstance(name, str)]:
+    for factor, named in study.factors.items():
+        if wrong := [name for name in (factor, *named) if not isinstance(name, str)]:
             raise UserError(f'{study.path}: {wrong[0]!r} is no name; quote numbers, and words such as "no" and "on"')
-        if not levels:
+        if not named:
             raise UserError(f"{study.path}: factor {factor} has no levels")
-    for what, listed in {"rows": study.grid, "published": [figure.levels for figure in study.published]}.items():
-        for levels in listed:
-            if levels.keys() != study.factors.keys():
-                raise UserError(
-                    f"{study.path}: {what}: {levels} must name a level for each of {', '.join(study.factors)}"
-                )
-            for factor, level in levels.items():
-                if level not in study.factors[factor]:
-                    known = ", ".join(study.factors[factor])
-                    raise UserError(f"{study.path}: {what}: {factor} has no level {level}; it has {known}")
-            if levels not in study.grid:
-                raise UserError(f"{study.path}: {what}: {levels} is none of the rows")
+    for levels in study.grid:
+        _check_levels(study, levels)
+    for figure in study.published:
+        _check_levels(study, figure.levels)
+        if figure.levels not in study.grid:
+            raise UserError(f"{study.path}: published: {figure.levels} is none of the rows")
     names = [cell.name for cell in study.cells]
     if not names or len(set(names)) < len(names):
         raise UserError(f"{study.path}: no cells, or two of the same row and seed: {', '.join(names)}")
+
+
+def _check_levels(study: Study, levels: Levels) -> None:
+    if levels.keys() != study.factors.keys():
+        raise UserError(f"{study.path}: {levels} must name a level for each of {', '.join(study.factors)}")
+    for factor, level in levels.items():
+        if level not in study.factors[factor]:
+            known = ", ".join(study.factors[factor])
+            raise UserError(f"{study.path}: factor {factor} has no level {level!r}; it has {known}")
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:

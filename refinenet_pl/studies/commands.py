@@ -1,0 +1,88 @@
+"""What a study runs: `refinenet` itself, as a user would, in a process for each cell."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from refinenet_pl.errors import UserError
+from refinenet_pl.studies.folders import CellFolder, cell_folder
+from refinenet_pl.studies.study import Cell, Study
+
+REFINENET = [sys.executable, "-m", "refinenet_pl"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a study, and the cells that it makes.
+
+    Attributes:
+        study: The study.
+        cells: The first is trained; the others evaluate its best checkpoint in their own ways.
+        runs: The folder under which all runs lie.
+        options: Of `refinenet fit`, after those of the cells; for what differs from machine to machine.
+    """
+
+    study: Study
+    cells: Sequence[Cell]
+    runs: Path
+    options: Sequence[str] = ()
+
+    def folder(self, cell: Cell) -> CellFolder:
+        """Where a cell lies."""
+        return cell_folder(self.runs, self.study, cell)
+
+    @property
+    def devices(self) -> int:
+        """How many devices of a machine it takes."""
+        return self._number_in_trainer("devices")
+
+    @property
+    def nodes(self) -> int:
+        """How many machines it takes."""
+        return self._number_in_trainer("num_nodes")
+
+    def _number_in_trainer(self, key: str) -> int:
+        number = self.cells[0].config.get("trainer", {}).get(key, 1)
+        return number if isinstance(number, int) else 1
+
+    def next_cell(self) -> Cell | None:
+        """The first cell that is not finished, if there is one."""
+        return next((cell for cell in self.cells if self.folder(cell).finished is None), None)
+
+    def command(self, cell: Cell) -> list[str]:
+        """The words of the command that finishes a cell: from the start, from its last checkpoint, or by evaluation.
+
+        Raises:
+            UserError: The cell's training has left no checkpoint to evaluate.
+        """
+        folder = self.folder(cell)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        beside = folder.experiment.with_suffix(".tmp")
+        beside.write_text(yaml.safe_dump(cell.config, sort_keys=False))
+        beside.replace(folder.experiment)
+        fresh = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]
+        if cell is not self.cells[0]:
+            words = ["validate", *fresh, "--ckpt_path", self._trained()]
+        elif folder.unfinished is not None:
+            words = ["fit", "--ckpt_path", folder.unfinished / "checkpoints" / "last.ckpt"]
+        else:
+            words = ["fit", *fresh]
+        numbers = [f"--trainer.devices={self.devices}", f"--trainer.num_nodes={self.nodes}"]
+        return [*REFINENET, *map(str, words), "--trainer.enable_progress_bar=false", *numbers, *self.options]
+
+    def _trained(self) -> Path:
+        finished = self.folder(self.cells[0]).finished
+        checkpoint = finished and finished / "checkpoints" / "best.ckpt"
+        if checkpoint is None or not checkpoint.is_file():
+            raise UserError(
+                f"{self.folder(self.cells[0]).path}: no best.ckpt of a finished run, which is to be evaluated"
+            )
+        return checkpoint
+
+
+def trainings(study: Study, runs: Path, options: Sequence[str]) -> list[Training]:
+    """All trainings of a study, in its order."""
+    return [Training(study, cells, runs, options) for cells in study.trainings]

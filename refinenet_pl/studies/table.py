@@ -1,0 +1,94 @@
+"""The table that is shown while a study runs."""
+
+import csv
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from refinenet_pl.evaluation.results import percent
+from refinenet_pl.studies.commands import Training
+from refinenet_pl.studies.folders import CellFolder
+from refinenet_pl.studies.pool import Progress
+
+
+class LiveTable:
+    """Shows each cell's state: as a table that changes in place, or as lines where the output is no terminal.
+
+    Args:
+        trainings: Of the study.
+    """
+
+    def __init__(self, trainings: Sequence[Training]) -> None:
+        self.trainings = trainings
+        self.console = Console()
+        self.live = Live(console=self.console, auto_refresh=False)
+        self.states: dict[str, str] = {}
+
+    def __enter__(self) -> "LiveTable":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show the state of things."""
+        if self.console.is_terminal:
+            self.live.update(table(self.trainings, progress), refresh=True)
+            return
+        for training in self.trainings:
+            for cell in training.cells:
+                now = state(training.folder(cell), cell.name, progress)
+                if self.states.get(cell.name) != now[0]:
+                    self.states[cell.name] = now[0]
+                    self.console.print(f"{cell.name}: {', '.join(word for word in now if word)}", soft_wrap=True)
+
+
+def table(trainings: Sequence[Training], progress: Progress) -> Table:
+    """A row a cell: its levels and seed, its state, how far it is, and how good."""
+    study = trainings[0].study
+    shown = Table(*study.factors, "seed", "state", "step", "val mIoU %", "time", title=study.name)
+    for training in trainings:
+        for cell in training.cells:
+            words = state(training.folder(cell), cell.name, progress)
+            shown.add_row(*cell.levels.values(), str(cell.seed), *words, style=STYLES.get(words[0]))
+    return shown
+
+
+STYLES = {"finished": "green", "failed": "red", "running": "bold"}
+
+
+def state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, str, str, str]:
+    """Of a cell: its state, its last step, its mean IoU, and how long it has been running or ran."""
+    if folder.finished is not None:
+        results = json.loads((folder.finished / "results.json").read_text())
+        return "finished", "", percent(results["miou"]), _duration(results["seconds"])
+    step, miou = _newest_figures(folder.runs[-1] / "metrics.csv") if folder.runs else ("", "")
+    if name in progress.running:
+        return "running", step, miou, _duration(time.time() - progress.running[name])
+    if name in progress.failed:
+        return "failed", progress.failed[name], "", ""
+    return ("stopped" if folder.unfinished else "waiting"), step, miou, ""
+
+
+def _newest_figures(path: Path) -> tuple[str, str]:
+    """The last step, and the last validation's mean IoU, that a run has logged."""
+    step, miou = "", ""
+    if path.is_file():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                step = row.get("step") or step
+                miou = row.get("val/miou") or miou
+    return step, percent(float(miou)) if miou else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s"
