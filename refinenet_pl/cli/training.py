@@ -89,6 +89,7 @@ class TrainingCLI(LightningCLI):
             return
         if not config.ckpt_path:
             raise UserError(f"{self.subcommand} needs a trained network: give --ckpt_path RUN/checkpoints/best.ckpt")
+        config.model.encoder_weights = None
         if "encoder_weights" in config.model.network.init_args:
             config.model.network.init_args.encoder_weights = None
 

@@ -16,8 +16,11 @@ from refinenet_pl.networks.state_dict import differences, read_state_dict
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")
-CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "last_linear.", "norm.", "norm_head.", "conv_head.", "bn2.")
-"""Top-level names of what follows the last feature map in torchvision's and timm's classification networks."""
+CLASSIFIER_PREFIXES = (
+    *("fc.", "classifier.", "head.", "last_linear.", "norm.", "norm_head.", "conv_head.", "bn2."),
+    "features.18.",  # MobileNet-v2's, which smp's encoder has and our light-weight network's has not
+)
+"""Names of what follows the last feature map in torchvision's and timm's classification networks."""
 
 
 def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | None) -> Any:

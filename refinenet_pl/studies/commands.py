@@ -1,7 +1,7 @@
 """What a study runs: `refinenet` itself, as a user would, in a process for each cell."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import yaml
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.folders import CellFolder, cell_folder
-from refinenet_pl.studies.study import Cell, Study
+from refinenet_pl.studies.study import Cell, Study, row_name
 
 REFINENET = [sys.executable, "-m", "refinenet_pl"]
 
@@ -83,6 +83,33 @@ class Training:
         return checkpoint
 
 
-def trainings(study: Study, runs: Path, options: Sequence[str]) -> list[Training]:
-    """All trainings of a study, in its order."""
-    return [Training(study, cells, runs, options) for cells in study.trainings]
+def trainings(
+    study: Study, runs: Path, options: Sequence[str], only: Mapping[str, str] | None = None
+) -> list[Training]:
+    """The trainings of a study, in its order.
+
+    Args:
+        study: The study.
+        runs: The folder under which all runs lie.
+        options: Of `refinenet fit`.
+        only: Takes cells with this level of a factor, this "seed" or this "row" alone; what they are evaluated from is
+            trained as well.
+
+    Raises:
+        UserError: No cell is like that.
+    """
+    only = only or {}
+    if unknown := only.keys() - {*study.factors, "seed", "row"}:
+        raise UserError(f"no factor {', '.join(unknown)}; expected {', '.join([*study.factors, 'seed', 'row'])}")
+    found = []
+    for cells in study.trainings:
+        taken = [cell for cell in cells if only.items() <= _traits(cell).items()]
+        if taken:
+            found.append(Training(study, taken if taken[0] is cells[0] else [cells[0], *taken], runs, options))
+    if not found:
+        raise UserError(f"no cell of {study.name} has {', '.join(f'{name}={value}' for name, value in only.items())}")
+    return found
+
+
+def _traits(cell: Cell) -> dict[str, str]:
+    return {**cell.levels, "seed": str(cell.seed), "row": row_name(cell.levels)}

@@ -150,6 +150,7 @@ def _locked(file: IO[str]) -> bool:
 
 
 def _reason(folder: CellFolder, status: int) -> str:
-    """The last line of the log, in which a mistake is told."""
-    lines = folder.log.read_text(errors="replace").strip().splitlines()
-    return f"exit status {status}, {folder.log}: {lines[-1] if lines else 'empty'}"
+    """What the log says last of an error, or else last of all."""
+    lines = folder.log.read_text(errors="replace").strip().splitlines() or ["empty"]
+    errors = [line for line in lines if "error:" in line.lower()]
+    return f"{[*lines, *errors][-1].strip()} (exit status {status}, {folder.log})"

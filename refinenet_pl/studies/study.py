@@ -118,6 +118,15 @@ class Study:
                 found.append((training, [cell]))
         return [sharing for _, sharing in found]
 
+    def overrides_of(self, levels: Levels) -> Overrides:
+        """All overrides of a row, in the order in which they are applied."""
+        merged: Overrides = {}
+        for overrides in [self.overrides, *(self.factors[factor][levels[factor]] for factor in self.factors)]:
+            for key, value in overrides.items():
+                merged.pop(key, None)  # so that it moves to the end
+                merged[key] = value
+        return merged
+
     def published_for(self, levels: Levels) -> Published | None:
         """The published figure of a row, if there is one."""
         return next((figure for figure in self.published if figure.levels == levels), None)
@@ -131,9 +140,8 @@ class Study:
 
     def _config(self, levels: Levels, seed: int) -> dict[str, Any]:
         config = deepcopy(self._base)
-        for overrides in [self.overrides, *(self.factors[factor][levels[factor]] for factor in self.factors)]:
-            for key, value in overrides.items():
-                set_value(config, key, deepcopy(value), self.path)
+        for key, value in self.overrides_of(levels).items():
+            set_value(config, key, deepcopy(value), self.path)
         config["seed_everything"] = seed
         self._group_in_wandb(config, levels)
         return config

@@ -69,10 +69,10 @@ def state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, str, 
     """Of a cell: its state, its last step, its mean IoU, and how long it has been running or ran."""
     if folder.finished is not None:
         results = json.loads((folder.finished / "results.json").read_text())
-        return "finished", "", percent(results["miou"]), _duration(results["seconds"])
+        return "finished", "", percent(results["miou"]), duration(results["seconds"])
     step, miou = _newest_figures(folder.runs[-1] / "metrics.csv") if folder.runs else ("", "")
     if name in progress.running:
-        return "running", step, miou, _duration(time.time() - progress.running[name])
+        return "running", step, miou, duration(time.time() - progress.running[name])
     if name in progress.failed:
         return "failed", progress.failed[name], "", ""
     return ("stopped" if folder.unfinished else "waiting"), step, miou, ""
@@ -89,6 +89,10 @@ def _newest_figures(path: Path) -> tuple[str, str]:
     return step, percent(float(miou)) if miou else ""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float | None) -> str:
+    """Seconds in words; a question mark where they are unknown."""
+    if seconds is None:
+        return "?"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -1,6 +1,7 @@
 """The LightningModule: what is trained, how it steps, and what is logged."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -14,6 +15,7 @@ from refinenet_pl.data.classes import VOID
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_accuracy, mean_iou, pixel_accuracy
 from refinenet_pl.evaluation.inference import Inference, whole_image
+from refinenet_pl.networks.encoders import load_encoder_weights
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.optimization import make_optimizer
 from refinenet_pl.training.schedules import Poly, Schedule, make_scheduler
@@ -29,6 +31,8 @@ class SegmentationTask(pl.LightningModule):
 
     Args:
         network: The network; its encoder's parameters are those whose name starts with "encoder".
+        encoder_weights: State-dict file that the network's encoder starts from, for networks that cannot read one
+            themselves, as smp's.
         loss: Maps logits [N, C, h, w] and labels [N, h, w] (255 = void) to a scalar.
         optimizer: Called with parameter groups; its `lr` is the decoder's.
         encoder_lr_factor: The encoder's learning rate over the decoder's (the authors: 0.1).
@@ -57,6 +61,7 @@ class SegmentationTask(pl.LightningModule):
     def __init__(
         self,
         network: nn.Module,
+        encoder_weights: str | None = None,
         loss: nn.Module | None = None,
         optimizer: OptimizerCallable = torch.optim.SGD,
         encoder_lr_factor: float = 1.0,
@@ -84,6 +89,8 @@ class SegmentationTask(pl.LightningModule):
             )
         if getattr(network, "classification_head", None) is not None:
             raise UserError("the network has a classification head, which nothing here trains; leave out aux_params")
+        if encoder_weights:
+            load_encoder_weights(network.encoder, Path(encoder_weights))
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.loss = loss or CrossEntropy()
         self.optimizer = optimizer
