@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass as checked
 
 from refinenet_pl.errors import UserError
 
@@ -18,8 +19,10 @@ Overrides = dict[str, Any]
 Levels = dict[str, str]
 """The name of one level for each factor."""
 
+STRICT = ConfigDict(extra="forbid")  # so that a misspelt key is refused
 
-@dataclass(frozen=True)
+
+@checked(frozen=True, config=STRICT)
 class Published:
     """A figure that somebody published for a row.
 
@@ -56,7 +59,7 @@ class Cell:
         return f"{row_name(self.levels)}_seed-{self.seed}"
 
 
-@dataclass(frozen=True)
+@checked(frozen=True, config=STRICT)
 class Study:
     """What a study's yaml says.
 
@@ -175,23 +178,29 @@ def load_study(path: Path) -> Study:
     Raises:
         UserError: No such file, or what it says does not fit together; the message names the key.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Study, skip={"path"})
+    content = read_yaml(path, "study")
     try:
-        content = vars(parser.parse_object(read_yaml(path, "study")))
-    except ArgumentError as error:
-        raise UserError(f"{path}: {error}") from error
-    published = [Published(**vars(figure)) for figure in content.pop("published")]
-    study = Study(path, **content, published=published)
+        study = Study(path=path, **content)
+    except (ValidationError, TypeError) as error:  # the latter for keys that are no words
+        raise UserError(f"{path}: {_in_words(error)}") from error
     _check(study)
     return study
+
+
+def _in_words(error: ValidationError | TypeError) -> str:
+    """Each mistake with its place and what was found there."""
+    if isinstance(error, TypeError):
+        return str(error)
+    told = []
+    for mistake in error.errors():
+        place = ".".join(str(part) for part in mistake["loc"])
+        told.append(f"{place}: {mistake['msg']}, but found {str(mistake['input'])[:80]}")
+    return "; ".join(told)
 
 
 def _check(study: Study) -> None:
     """Refuse what is missing, doubled or unknown; compose every cell once, so that wrong overrides show at once."""
     for factor, named in study.factors.items():
-        if wrong := [name for name in (factor, *named) if not isinstance(name, str)]:
-            raise UserError(f'{study.path}: {wrong[0]!r} is no name; quote numbers, and words such as "no" and "on"')
         if not named:
             raise UserError(f"{study.path}: factor {factor} has no levels")
     for levels in study.grid:

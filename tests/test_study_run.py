@@ -1,0 +1,195 @@
+"""Studies are run: every cell in its own process, skipped when finished, resumed when killed, told when failed."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from commands import refinenet, refinenet_process
+from tiny_study import POOLING, write_study
+
+from refinenet_pl.studies.commands import trainings
+from refinenet_pl.studies.folders import CellFolder, deviations
+from refinenet_pl.studies.study import load_study
+
+TEST = {"one": {"model.inference.scales": [1.0]}, "mirrored": {"model.inference.flip": True}}
+
+
+def cell(folder: Path, name: str, study: str = "tiny") -> CellFolder:
+    return CellFolder(folder / "runs" / study / name)
+
+
+def results(folder: CellFolder) -> dict:
+    assert folder.finished is not None, folder.log.read_text()[-3000:]
+    return json.loads((folder.finished / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a study of two trainings, evaluated in two ways each, has been run with two processes at a time."""
+    folder = tmp_path_factory.mktemp("study")
+    path = write_study(folder, factors={"pooling": POOLING, "test": TEST})
+    done = refinenet_process(folder, "study", "run", path, "--devices", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_cell_has_results_of_its_own_configuration(folder):
+    study = load_study(folder / "tiny.yaml")
+    for each in study.cells:
+        ran = results(cell(folder, each.name))["config"]
+        assert ran["model"]["network"]["init_args"]["pooling"] == (
+            None if each.levels["pooling"] == "none" else "original"
+        )
+        assert ran["model"]["inference"]["flip"] == (each.levels["test"] == "mirrored")
+        assert deviations(each, cell(folder, each.name).finished) == {}
+
+
+def test_cells_that_differ_in_inference_alone_are_evaluated_and_not_trained(folder):
+    trained, evaluated = (cell(folder, f"pooling-original_test-{test}_seed-0") for test in TEST)
+    assert (trained.finished / "checkpoints" / "best.ckpt").is_file()
+    assert not (evaluated.finished / "checkpoints").exists()
+    best = str(trained.finished / "checkpoints" / "best.ckpt")
+    assert results(evaluated)["config"]["ckpt_path"].endswith(best.split("runs/")[1])
+    assert results(evaluated)["confusion_matrix"] != results(trained)["confusion_matrix"]
+
+
+def test_the_costs_of_inference_are_measured_once_for_each_row(folder):
+    lines = (folder / "runs" / "tiny" / "inference.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "row",
+        *(f"pooling-{pooling}_test-{test}" for pooling in POOLING for test in TEST),
+    ]
+
+
+def test_finished_cells_are_skipped(folder, monkeypatch, capsys):
+    before = sorted((folder / "runs").rglob("*"))
+    monkeypatch.chdir(folder)
+    assert refinenet(monkeypatch, "study", "run", "tiny.yaml") == 0
+    assert sorted((folder / "runs").rglob("*")) == before
+    assert capsys.readouterr().out.count("finished") == 4
+
+
+def test_what_a_finished_cell_ran_with_is_told_where_the_study_says_otherwise(folder):
+    changed = write_study(
+        folder, "changed", factors={"pooling": POOLING, "test": TEST}, overrides={"trainer.max_epochs": 9}
+    )
+    each = load_study(changed).cells[0]
+    assert deviations(each, cell(folder, each.name).finished) == {"trainer.max_epochs": (9, 2)}
+
+
+def test_the_same_cell_gives_the_same_figures_to_the_last_digit(folder, tmp_path):
+    path = write_study(tmp_path)
+    again = refinenet_process(tmp_path, "study", "run", path, "--only", "pooling=original")
+    assert again.returncode == 0, again.stdout + again.stderr
+    first, second = cell(folder, "pooling-original_test-one_seed-0"), cell(tmp_path, "pooling-original_seed-0")
+    for key in ("confusion_matrix", "miou", "boundary_iou", "trimap_iou", "intervals"):
+        assert results(first)[key] == results(second)[key]
+    weights = [torch.load(each.finished / "checkpoints/last.ckpt")["state_dict"] for each in (first, second)]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_only_the_cells_asked_for_are_run_and_unknown_names_are_refused(tmp_path, monkeypatch, capsys):
+    study = load_study(write_study(tmp_path, factors={"pooling": POOLING, "test": TEST}, seeds=[0, 1]))
+    chosen = trainings(study, tmp_path, [], {"pooling": "none", "test": "mirrored", "seed": "1"})
+    names = [each.name for training in chosen for each in training.cells]
+    assert names == [
+        "pooling-none_test-one_seed-1",
+        "pooling-none_test-mirrored_seed-1",
+    ]  # the first is what is evaluated
+    (chosen,) = trainings(study, tmp_path, [], {"row": "pooling-none_test-one", "seed": "0"})
+    assert [each.name for each in chosen.cells] == ["pooling-none_test-one_seed-0"]
+    for wrong, message in {
+        "size=3": "no factor size",
+        "pooling=some": "no cell of tiny",
+        "pooling": "NAME=LEVEL",
+    }.items():
+        assert refinenet(monkeypatch, "study", "run", study.path, "--only", wrong) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_failed_cell_is_told_and_the_others_run(tmp_path):
+    factors = {"pooling": {"wrong": {"model.network.init_args.pooling": "sideways"}, **POOLING}}
+    path = write_study(tmp_path, factors=factors, overrides={"trainer.max_epochs": 1})
+    done = refinenet_process(tmp_path, "study", "run", path, "--only", "seed=0")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "1 cells failed" in done.stderr
+    assert "pooling-wrong_seed-0" in done.stderr
+    assert "sideways" in cell(tmp_path, "pooling-wrong_seed-0").log.read_text()
+    for name in POOLING:
+        assert results(cell(tmp_path, f"pooling-{name}_seed-0"))["images"] == 3
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    until = time.time() + seconds
+    while not condition():
+        assert time.time() < until, "nothing happened"
+        time.sleep(0.1)
+
+
+def start(folder: Path, path: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "refinenet_pl", "study", "run", str(path), *options]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_study_goes_on_from_its_last_checkpoint(tmp_path):
+    path = write_study(tmp_path, factors={"pooling": {"original": {}}}, overrides={"trainer.max_epochs": 400})
+    folder = cell(tmp_path, "pooling-original_seed-0")
+    process = start(tmp_path, path)
+    wait_for(lambda: folder.unfinished is not None)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    step = torch.load(folder.unfinished / "checkpoints" / "last.ckpt")["global_step"]
+    assert 0 < step < 800
+    done = refinenet_process(tmp_path, "study", "run", path, f"--trainer.max_epochs={step // 2 + 2}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = folder.runs
+    assert torch.load(run / "checkpoints" / "last.ckpt")["global_step"] == step + 4
+    assert (run / "metrics.part1.csv").is_file()
+
+
+def test_a_cell_that_lacks_its_final_evaluation_alone_gets_it(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    each = cell(tmp_path, "pooling-none_test-one_seed-0")
+    expected = results(each)
+    (each.finished / "results.json").unlink()
+    done = refinenet_process(tmp_path, "study", "run", tmp_path / "tiny.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert results(each)["confusion_matrix"] == expected["confusion_matrix"]
+
+
+def test_a_cell_that_another_process_works_on_is_left_alone(tmp_path):
+    path = write_study(tmp_path, factors={"pooling": {"original": {}}}, overrides={"trainer.max_epochs": 400})
+    first = start(tmp_path, path)
+    folder = cell(tmp_path, "pooling-original_seed-0")
+    wait_for(lambda: folder.unfinished is not None)
+    first.kill()  # its own process lives on, as nobody was told to stop it
+    first.communicate()
+    second = refinenet_process(tmp_path, "study", "run", path)
+    subprocess.run(["pkill", "-f", str(folder.path.name)], check=False)
+    assert second.returncode == 2
+    assert "another process is at it" in second.stderr
+    assert len(folder.runs) == 1
+
+
+def test_a_dry_run_lists_cells_overrides_and_a_measured_time_and_writes_nothing(tmp_path):
+    path = write_study(tmp_path)
+    done = refinenet_process(tmp_path, "study", "run", path, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "pooling-none_seed-0" in done.stdout
+    assert "pooling: None" in done.stdout
+    assert "4 steps of" in done.stdout
+    assert "in all about" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_experiment_that_a_cell_was_started_with_lies_beside_its_runs(folder):
+    each = load_study(folder / "tiny.yaml").cells[0]
+    assert yaml.safe_load(cell(folder, each.name).experiment.read_text()) == each.config
