@@ -9,6 +9,7 @@ from torchvision.datasets import VOCSegmentation
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
+from refinenet_pl.data.lists import existing, listed_names
 from refinenet_pl.errors import UserError
 
 VOC = Classes(
@@ -98,8 +99,8 @@ class VOCDataModule(SegmentationDataModule):
             )
         self.folder(self.devkit.relative_to(self.root))
         if split == "train" and self.train_split == "trainaug":
-            return self._existing(self._augmented())
-        return self._existing([self._own(name) for name in self._listed(split)])
+            return existing(self._augmented(), self.source)
+        return existing([self._own(name) for name in self._listed(split)], self.source)
 
     @cached_property
     def devkit(self) -> Path:
@@ -109,7 +110,7 @@ class VOCDataModule(SegmentationDataModule):
 
     def _listed(self, split: str) -> list[str]:
         """The image names in one of VOC's list files."""
-        return _read_list(self.devkit / "ImageSets" / "Segmentation" / f"{split}.txt")
+        return listed_names(self.devkit / "ImageSets" / "Segmentation" / f"{split}.txt")
 
     def _own(self, name: str, labels: str = "SegmentationClass") -> Sample:
         return Sample(self.devkit / "JPEGImages" / f"{name}.jpg", self.devkit / labels / f"{name}.png", name)
@@ -143,7 +144,7 @@ class VOCDataModule(SegmentationDataModule):
                 "http://home.bharathh.info/pubs/codes/SBD/download.html and set data.sbd_root to its benchmark_RELEASE."
             )
         own = set(self._listed("train"))
-        names = {name for split in ("train", "val") for name in _read_list(sbd / f"{split}.txt")}
+        names = {name for split in ("train", "val") for name in listed_names(sbd / f"{split}.txt")}
         return [
             self._own(name) if name in own else self._sbd_sample(sbd, name)
             for name in sorted((names | own) - validation)
@@ -152,21 +153,3 @@ class VOCDataModule(SegmentationDataModule):
     def _sbd_sample(self, sbd: Path, name: str) -> Sample:
         image = self._own(name).image
         return Sample(image if image.is_file() else sbd / "img" / f"{name}.jpg", sbd / "cls" / f"{name}.mat", name)
-
-    def _existing(self, samples: list[Sample]) -> list[Sample]:
-        """The samples as they are, if all their files exist."""
-        files = [file for sample in samples for file in (sample.image, sample.mask) if file is not None]
-        missing = [str(file) for file in files if not file.is_file()]
-        if missing:
-            raise UserError(
-                f"{len(missing)} of {len(files)} files of the split are missing, among them {', '.join(missing[:5])}."
-                f"\n{self.source}"
-            )
-        return samples
-
-
-def _read_list(path: Path) -> list[str]:
-    """Image names from a list file; of lines that hold paths of an image and its labels, the image's name."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. It must list the images of the split, one name a line.")
-    return [Path(line.split()[0]).stem for line in path.read_text().splitlines() if line.strip()]
