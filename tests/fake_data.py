@@ -94,3 +94,31 @@ def make_cityscapes(root: Path, size: tuple[int, int] = (32, 64)) -> Path:
 def save_list(path: Path, names: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{name}\n" for name in names))
+
+
+def make_nyudv2(
+    root: Path,
+    values: Sequence[int] = (*range(40), 255),
+    train: Sequence[str] = ("000003", "000004"),
+    test: Sequence[str] = ("000001",),
+) -> Path:
+    """NYUDv2 with label values drawn from `values`, the last of them in every label image."""
+    for split, names in {"train": train, "test": test}.items():
+        for name in names:
+            labels = blocks((40, 50), values, seed=int(name))
+            labels[:8, :8] = values[-1]
+            save_image(root / "images" / f"{name}.png", labels)
+            save_grey(root / "masks" / f"{name}.png", labels)
+        save_list(root / f"{split}.txt", names)
+    return root
+
+
+def make_person_part(root: Path, train: Sequence[str], val: Sequence[str]) -> Path:
+    """Person-Part with labels 0..6, each image of another size."""
+    for index, name in enumerate([*train, *val]):
+        labels = blocks((40 + 3 * index, 50 + index), range(7), seed=index)
+        save_image(root / "JPEGImages" / f"{name}.jpg", labels)
+        save_palette(root / "masks" / f"{name}.png", labels)
+    save_list(root / "train.txt", train)
+    save_list(root / "val.txt", val)
+    return root

@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from refinenet_pl import data
 from refinenet_pl.cli.saved_config import CONFIG_KEY
 from refinenet_pl.data.camvid import CAMVID
+from refinenet_pl.data.nyudv2 import NYUDV2
+from refinenet_pl.data.person_part import PERSON_PART
 from refinenet_pl.data.voc import VOC
 from refinenet_pl.weights import load_published
 
@@ -190,7 +192,13 @@ def test_a_converted_file_is_scored_on_the_dataset_of_a_configuration(published,
 
 @pytest.mark.parametrize(
     ("classes", "options", "names"),
-    [(21, [], VOC.names), (5, [], [f"class {i}" for i in range(5)]), (11, ["--dataset=camvid"], CAMVID.names)],
+    [
+        (21, [], VOC.names),
+        (5, [], [f"class {i}" for i in range(5)]),
+        (11, ["--dataset=camvid"], CAMVID.names),
+        (40, ["--dataset=nyudv2"], NYUDV2.names),
+        (7, ["--dataset=personpart"], PERSON_PART.names),
+    ],
 )
 def test_classes_are_named_as_told_or_else_by_their_number(classes, options, names, tmp_path, monkeypatch):
     path = tmp_path / "weights.pth"

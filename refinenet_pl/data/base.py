@@ -36,8 +36,6 @@ class SegmentationDataModule(pl.LightningDataModule):
     """
 
     classes: ClassVar[Classes]
-    label_ids: ClassVar[Mapping[int, int] | None] = None
-    """Train id, or VOID, of each value in the label files; None where those are train ids and 255 already."""
     source: ClassVar[str]
     """Where the dataset comes from, and what its folder must hold; part of error messages."""
     terms: ClassVar[str] = "Unknown."
@@ -66,6 +64,11 @@ class SegmentationDataModule(pl.LightningDataModule):
             "color_jitter": color_jitter,
         }
         self._datasets: dict[str, SegmentationDataset] = {}
+
+    @property
+    def label_ids(self) -> Mapping[int, int] | None:
+        """Train id, or VOID, of each value in the label files; None where those are train ids and 255 already."""
+        return None
 
     def samples(self, split: str) -> list[Sample]:
         """Lists a split, always in the same order.

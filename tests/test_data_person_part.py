@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_data import blocks, make_person_part, save_list, save_palette
+from PIL import Image
+
+from refinenet_pl.data.person_part import PERSON_PART, PersonPartDataModule
+from refinenet_pl.errors import UserError
+
+TRAIN, VAL = ["2008_b", "2008_a"], ["2010_c"]
+
+
+def names(data, split):
+    return [sample.name for sample in data.samples(split)]
+
+
+def test_labels_are_palette_indices_in_the_order_of_the_lists(tmp_path):
+    data = PersonPartDataModule(make_person_part(tmp_path, TRAIN, VAL))
+    assert names(data, "train") == TRAIN
+    assert names(data, "val") == VAL
+    sample = data.dataset("val")[0]
+    assert np.array_equal(sample["mask"], blocks((46, 52), range(7), seed=2))  # the third image
+    assert sample["image"].shape == (3, 46, 52)
+
+
+def test_255_is_void_and_7_is_an_error(tmp_path):
+    path = make_person_part(tmp_path, TRAIN, VAL) / "masks" / "2010_c.png"
+    dataset = PersonPartDataModule(tmp_path).dataset("val")
+    void = np.full((46, 52), 255, np.uint8)
+    save_palette(path, void)
+    assert np.array_equal(dataset[0]["mask"], void)
+    save_palette(path, np.full((46, 52), 7, np.uint8))
+    with pytest.raises(UserError, match=r"2010_c\.png: holds label values that are no class: 7\."):
+        dataset[0]
+
+
+def test_there_is_no_test_split(tmp_path):
+    with pytest.raises(UserError, match=r"no test split.*`validate`"):
+        PersonPartDataModule(make_person_part(tmp_path, TRAIN, VAL)).setup("test")
+
+
+def test_lists_of_paths_are_understood_wherever_they_point(tmp_path):
+    (make_person_part(tmp_path, TRAIN, VAL) / "masks").rename(tmp_path / "parts")
+    save_list(tmp_path / "val.txt", ["/JPEGImages/2008_a.jpg /parts/2008_a.png"])
+    data = PersonPartDataModule(tmp_path)
+    assert names(data, "val") == ["2008_a"]
+    assert np.array_equal(data.dataset("val")[0]["mask"], blocks((43, 51), range(7), seed=1))
+
+
+def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
+    with pytest.raises(UserError, match=r"(?s)no such folder.*pascal-parts"):
+        PersonPartDataModule(tmp_path / "nothing").setup("fit")
+    (make_person_part(tmp_path, TRAIN, VAL) / "JPEGImages" / "2008_a.jpg").unlink()
+    with pytest.raises(UserError, match=r"(?s)1 of 4 files.*2008_a.*pascal-parts"):
+        PersonPartDataModule(tmp_path).setup("fit")
+
+
+def test_real_labels_and_colours_are_read_as_they_are(real_data, tmp_path):
+    folder = real_data / "samples" / "person_part"
+    listed = [path.stem for path in sorted(folder.glob("*.jpg"))]
+    assert len(listed) == 4
+    save_list(tmp_path / "val.txt", listed)
+    for link in ("JPEGImages", "masks"):
+        (tmp_path / link).symlink_to(folder)
+    dataset = PersonPartDataModule(tmp_path).dataset("val")
+    for sample in map(dataset.__getitem__, range(len(listed))):
+        with Image.open(folder / f"{sample['name']}.png") as mask:
+            assert np.array_equal(sample["mask"], mask)
+            assert np.array_equal(np.reshape(mask.getpalette(), (-1, 3))[:7], PERSON_PART.colors)
+        assert sample["image"].shape[1:] == sample["mask"].shape
+
+
+def test_the_official_lists_have_the_published_sizes_and_share_no_image(real_data, tmp_path, monkeypatch):
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.txt").symlink_to(real_data / "splits" / f"person_part_{split}.txt")
+    monkeypatch.setattr(Path, "is_file", lambda path: True)  # 7,066 files that need not be written
+    train, val = (names(PersonPartDataModule(tmp_path), split) for split in ("train", "val"))
+    assert (len(train), len(val), len({*train, *val})) == (1716, 1817, 1716 + 1817)
