@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from commands import TINY_TRAINER, refinenet
-from fake_data import make_camvid, make_cityscapes, make_voc
+from fake_data import make_camvid, make_cityscapes, make_nyudv2, make_person_part, make_voc
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
@@ -17,6 +17,8 @@ def roots(tmp_path_factory):
         "camvid": make_camvid(folder / "camvid", val=1),
         "voc": make_voc(folder / "voc", train=names[:2], val=names[2:], augmented=names[:2]),
         "cityscapes": make_cityscapes(folder / "cityscapes"),
+        "nyudv2": make_nyudv2(folder / "nyudv2"),
+        "person_part": make_person_part(folder / "person_part", train=names[:2], val=names[2:]),
         "experiments": folder / "scenes",
     }
 
