@@ -1,4 +1,4 @@
-"""What both networks share: smp's conventions, logits at stride 4, any input size."""
+"""What the networks share: smp's conventions, logits at the network's own stride, any input size."""
 
 from typing import Any
 
@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 
 class RefinementNetwork(SegmentationModel):
-    """An encoder, a decoder that ends at stride 4, and a 3x3 classifier whose logits are upsampled to the image.
+    """An encoder, a decoder, and a 3x3 classifier whose logits are upsampled to the image.
 
-    Subclasses set `encoder` and `decoder`, then call `finish`.
+    Subclasses set `encoder` and `decoder`, then call `finish`. The decoder ends at stride 4, unless a subclass says
+    otherwise.
     """
 
     requires_divisible_input_shape = False
@@ -40,9 +41,10 @@ class RefinementNetwork(SegmentationModel):
         return self.encoder(x)
 
     def forward_logits(self, x: Tensor) -> Tensor:
-        """Logits [N, classes, H/4, W/4] of images [N, in_channels, H, W], before upsampling.
+        """Logits [N, classes, h, w] of images [N, in_channels, H, W], before upsampling.
 
-        Where the network sees the image resized, H and W are those of the resized image.
+        h and w are H and W over the stride at which the decoder ends, rounded as the encoder does (most: up). Where the
+        network sees the image resized, H and W are those of the resized image.
         """
         return self.segmentation_head(self.decoder(self.features(x)))
 

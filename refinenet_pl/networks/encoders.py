@@ -23,7 +23,7 @@ CLASSIFIER_PREFIXES = (
 """Names of what follows the last feature map in torchvision's and timm's classification networks."""
 
 
-def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | None) -> Any:
+def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | None, output_stride: int = 32) -> Any:
     """An encoder by its smp name (or `tu-` and its timm name), with feature maps at strides 4 to 2**depth.
 
     It is a module that maps an image to a list of the image and its maps, fine to coarse; `out_channels` counts theirs.
@@ -34,6 +34,7 @@ def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | 
         depth: 3..5, number of times the size is halved.
         weights: None for random ones, a name that smp knows ("imagenet"), True for a timm encoder, or the path of a
             file that holds a state dict.
+        output_stride: 32, or 16 or 8 for a dilated encoder, none of whose maps is coarser than that.
 
     Raises:
         UserError: Unknown encoder or weights, a depth or strides that do not fit, or a file that does not fit.
@@ -48,11 +49,17 @@ def make_encoder(name: str, in_channels: int, depth: int, weights: str | bool | 
             in_channels=3 if from_file else in_channels,
             depth=depth,
             weights=None if from_file or weights is False else weights,
+            output_stride=output_stride,
         )
     # A name that smp or timm lacks, strides or channels that do not fit, a download that fails.
     except (KeyError, RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f"encoder_name={name!r}, in_channels={in_channels}, encoder_weights={weights!r}: {error}"
+        ) from error
+    except (TypeError, AssertionError) as error:  # how timm's encoders refuse dilation
+        raise UserError(
+            f"encoder_name={name!r}, output_stride={output_stride}: timm refuses ({error!r}). Not every encoder can be "
+            "dilated; all take output_stride=32"
         ) from error
     if len(encoder.out_channels) != depth + 1:
         raise UserError(f"{name} has {len(encoder.out_channels) - 1} feature maps; encoder_depth={depth} needs {depth}")

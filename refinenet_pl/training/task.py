@@ -38,8 +38,8 @@ class SegmentationTask(pl.LightningModule):
         encoder_lr_factor: The encoder's learning rate over the decoder's (the authors: 0.1).
         decay_norms_and_biases: Whether weight decay acts on them too, as in the authors' recipe.
         schedule: Learning rate over the optimiser's steps.
-        loss_resolution: "label" upsamples the logits to the labels; "logits" resizes the labels to the logits at stride
-            4 (nearest), as the authors do: cheaper, and thin things count less.
+        loss_resolution: "label" upsamples the logits to the labels; "logits" resizes the labels to the logits (of
+            RefineNet: at stride 4; nearest), as the authors do: cheaper, and thin things count less.
         batch_norm: The encoder's batch norm: "train"; "frozen_statistics" keeps mean and variance of the pre-training
             and trains the affine part (the authors); "frozen" keeps both.
         channels_last: Memory layout of network and images, which convolutions on GPUs are faster in.
