@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import refinenet_pl.networks  # noqa: F401  (so that --network can name its classes without their modules)
 from refinenet_pl.errors import UserError
@@ -38,6 +39,9 @@ def benchmark(
 ) -> None:
     """Measure time and peak memory of inference on one image, in float32, with random weights if none are given.
 
+    Floating-point operations (gflops, in billions) are those of the convolutions and matrix products of one inference,
+    all its views together; a multiplication and the addition of its product are two.
+
     Args:
         network: Class and arguments of a network.
         size: Height and width of the image, in pixels.
@@ -60,6 +64,7 @@ def benchmark(
         inference.labels(network, image).cpu()  # which waits for the device
         if index:
             seconds.append(time.perf_counter() - start)
+    peak = peak_memory(device) - resting
     row = {
         "network": type(network).__name__,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -67,8 +72,9 @@ def benchmark(
         "height": size[0],
         "width": size[1],
         **{name: _words(value) for name, value in vars(inference).items()},
+        "gflops": round(gigaflops(network, image, inference), 3),
         "seconds": round(statistics.median(seconds), 4),
-        "peak_memory_mb": round((peak_memory(device) - resting) / 1e6, 1),
+        "peak_memory_mb": round(peak / 1e6, 1),
         "one_batch_alone_mb": round(alone / 1e6, 1),
         "full_logits_mb": round(4 * classes * size[0] * size[1] / 1e6, 1),
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{platform.machine()} CPU",
@@ -93,6 +99,13 @@ def show_one_batch(network: nn.Module, image: torch.Tensor, inference: Inference
         height, width = min(height, inference.window[0]), min(width, inference.window[1])
         count = inference.windows_per_batch
     return scores(network, torch.randn(count, 3, height, width, device=image.device)).shape[1]
+
+
+def gigaflops(network: nn.Module, image: torch.Tensor, inference: Inference) -> float:
+    """Billions of floating-point operations of one inference on an image [3, H, W], as `benchmark` counts them."""
+    with FlopCounterMode(display=False) as counter:
+        inference.labels(network, image)
+    return counter.get_total_flops() / 1e9
 
 
 def peak_memory(device: str) -> int:
