@@ -13,11 +13,14 @@ import torch
 import yaml
 from commands import refinenet, refinenet_process
 from tiny_study import POOLING, write_study
+from wandb_reader import read_offline_run
 
 from refinenet_pl.studies.commands import trainings
 from refinenet_pl.studies.folders import CellFolder, deviations
+from refinenet_pl.studies.measure import inference_file, read_rows
 from refinenet_pl.studies.study import load_study
 
+ORIGINAL = {"original": POOLING["original"]}
 TEST = {"one": {"model.inference.scales": [1.0]}, "mirrored": {"model.inference.flip": True}}
 
 
@@ -25,47 +28,59 @@ def cell(folder: Path, name: str, study: str = "tiny") -> CellFolder:
     return CellFolder(folder / "runs" / study / name)
 
 
-def results(folder: CellFolder) -> dict:
+def finished(folder: CellFolder) -> Path:
     assert folder.finished is not None, folder.log.read_text()[-3000:]
-    return json.loads((folder.finished / "results.json").read_text())
+    return folder.finished
+
+
+def results(folder: CellFolder) -> dict:
+    return json.loads((finished(folder) / "results.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where a study of two trainings, evaluated in two ways each, has been run with two processes at a time."""
+    """Where a study has been run: a training that is evaluated in two ways."""
     folder = tmp_path_factory.mktemp("study")
-    path = write_study(folder, factors={"pooling": POOLING, "test": TEST})
-    done = refinenet_process(folder, "study", "run", path, "--devices", "2")
+    logger = {"class_path": "WandbLogger", "init_args": {"project": "trial"}}
+    path = write_study(folder, factors={"pooling": ORIGINAL, "test": TEST}, overrides={"trainer.logger": logger})
+    done = refinenet_process(folder, "study", "run", path)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def test_every_cell_has_results_of_its_own_configuration(folder):
     study = load_study(folder / "tiny.yaml")
+    assert len(study.cells) == 2
     for each in study.cells:
-        ran = results(cell(folder, each.name))["config"]
-        assert ran["model"]["network"]["init_args"]["pooling"] == (
-            None if each.levels["pooling"] == "none" else "original"
+        assert results(cell(folder, each.name))["config"]["model"]["inference"]["flip"] == (
+            each.levels["test"] == "mirrored"
         )
-        assert ran["model"]["inference"]["flip"] == (each.levels["test"] == "mirrored")
-        assert deviations(each, cell(folder, each.name).finished) == {}
+        assert deviations(each, finished(cell(folder, each.name))) == {}
 
 
 def test_cells_that_differ_in_inference_alone_are_evaluated_and_not_trained(folder):
     trained, evaluated = (cell(folder, f"pooling-original_test-{test}_seed-0") for test in TEST)
-    assert (trained.finished / "checkpoints" / "best.ckpt").is_file()
-    assert not (evaluated.finished / "checkpoints").exists()
-    best = str(trained.finished / "checkpoints" / "best.ckpt")
-    assert results(evaluated)["config"]["ckpt_path"].endswith(best.split("runs/")[1])
+    best = finished(trained) / "checkpoints" / "best.ckpt"
+    assert best.is_file()
+    assert not (finished(evaluated) / "checkpoints").exists()
+    assert Path(results(evaluated)["config"]["ckpt_path"]).name == "best.ckpt"
+    assert finished(trained).name in results(evaluated)["config"]["ckpt_path"]
     assert results(evaluated)["confusion_matrix"] != results(trained)["confusion_matrix"]
 
 
+def test_wandb_has_the_study_as_group_and_the_levels_as_configuration(folder):
+    logged = read_offline_run(finished(cell(folder, "pooling-original_test-one_seed-0")) / "wandb")
+    assert (logged["project"], logged["group"]) == ("trial", "tiny")
+    assert logged["config"]["study"] == "tiny"
+    assert logged["config"]["levels"] == {"pooling": "original", "test": "one"}
+    assert logged["config"]["model"]["network"]["init_args"]["pooling"] == "original"
+
+
 def test_the_costs_of_inference_are_measured_once_for_each_row(folder):
-    lines = (folder / "runs" / "tiny" / "inference.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in lines] == [
-        "row",
-        *(f"pooling-{pooling}_test-{test}" for pooling in POOLING for test in TEST),
-    ]
+    rows = read_rows(inference_file(load_study(folder / "tiny.yaml"), folder / "runs"))
+    assert [row["row"] for row in rows] == [f"pooling-original_test-{test}" for test in TEST]
+    assert [(row["height"], row["width"], row["flip"]) for row in rows] == [("48", "64", "False"), ("48", "64", "True")]
+    assert float(rows[1]["gflops"]) == pytest.approx(2 * float(rows[0]["gflops"]))
 
 
 def test_finished_cells_are_skipped(folder, monkeypatch, capsys):
@@ -73,7 +88,7 @@ def test_finished_cells_are_skipped(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     assert refinenet(monkeypatch, "study", "run", "tiny.yaml") == 0
     assert sorted((folder / "runs").rglob("*")) == before
-    assert capsys.readouterr().out.count("finished") == 4
+    assert capsys.readouterr().out.count("finished") == 2
 
 
 def test_what_a_finished_cell_ran_with_is_told_where_the_study_says_otherwise(folder):
@@ -81,17 +96,17 @@ def test_what_a_finished_cell_ran_with_is_told_where_the_study_says_otherwise(fo
         folder, "changed", factors={"pooling": POOLING, "test": TEST}, overrides={"trainer.max_epochs": 9}
     )
     each = load_study(changed).cells[0]
-    assert deviations(each, cell(folder, each.name).finished) == {"trainer.max_epochs": (9, 2)}
+    assert deviations(each, finished(cell(folder, each.name))) == {"trainer.max_epochs": (9, 2)}
 
 
 def test_the_same_cell_gives_the_same_figures_to_the_last_digit(folder, tmp_path):
-    path = write_study(tmp_path)
-    again = refinenet_process(tmp_path, "study", "run", path, "--only", "pooling=original")
+    path = write_study(tmp_path, factors={"pooling": ORIGINAL})
+    again = refinenet_process(tmp_path, "study", "run", path)
     assert again.returncode == 0, again.stdout + again.stderr
     first, second = cell(folder, "pooling-original_test-one_seed-0"), cell(tmp_path, "pooling-original_seed-0")
     for key in ("confusion_matrix", "miou", "boundary_iou", "trimap_iou", "intervals"):
         assert results(first)[key] == results(second)[key]
-    weights = [torch.load(each.finished / "checkpoints/last.ckpt")["state_dict"] for each in (first, second)]
+    weights = [torch.load(finished(each) / "checkpoints/last.ckpt")["state_dict"] for each in (first, second)]
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
@@ -115,7 +130,7 @@ def test_only_the_cells_asked_for_are_run_and_unknown_names_are_refused(tmp_path
 
 
 def test_a_failed_cell_is_told_and_the_others_run(tmp_path):
-    factors = {"pooling": {"wrong": {"model.network.init_args.pooling": "sideways"}, **POOLING}}
+    factors = {"pooling": {"wrong": {"model.network.init_args.pooling": "sideways"}, **ORIGINAL}}
     path = write_study(tmp_path, factors=factors, overrides={"trainer.max_epochs": 1})
     done = refinenet_process(tmp_path, "study", "run", path, "--only", "seed=0")
     assert done.returncode == 2
@@ -123,8 +138,7 @@ def test_a_failed_cell_is_told_and_the_others_run(tmp_path):
     assert "1 cells failed" in done.stderr
     assert "pooling-wrong_seed-0" in done.stderr
     assert "sideways" in cell(tmp_path, "pooling-wrong_seed-0").log.read_text()
-    for name in POOLING:
-        assert results(cell(tmp_path, f"pooling-{name}_seed-0"))["images"] == 3
+    assert results(cell(tmp_path, "pooling-original_seed-0"))["images"] == 3
 
 
 def wait_for(condition, seconds: float = 120) -> None:
@@ -140,33 +154,34 @@ def start(folder: Path, path: Path, *options: str) -> subprocess.Popen:
 
 
 def test_a_killed_study_goes_on_from_its_last_checkpoint(tmp_path):
-    path = write_study(tmp_path, factors={"pooling": {"original": {}}}, overrides={"trainer.max_epochs": 400})
+    path = write_study(tmp_path, factors={"pooling": ORIGINAL}, overrides={"trainer.max_epochs": 400})
     folder = cell(tmp_path, "pooling-original_seed-0")
     process = start(tmp_path, path)
     wait_for(lambda: folder.unfinished is not None)
     process.send_signal(signal.SIGTERM)
     process.communicate()
-    step = torch.load(folder.unfinished / "checkpoints" / "last.ckpt")["global_step"]
+    (run,) = folder.runs
+    step = torch.load(run / "checkpoints" / "last.ckpt")["global_step"]
     assert 0 < step < 800
     done = refinenet_process(tmp_path, "study", "run", path, f"--trainer.max_epochs={step // 2 + 2}")
     assert done.returncode == 0, done.stdout + done.stderr
-    (run,) = folder.runs
+    assert folder.runs == [run]
     assert torch.load(run / "checkpoints" / "last.ckpt")["global_step"] == step + 4
     assert (run / "metrics.part1.csv").is_file()
 
 
 def test_a_cell_that_lacks_its_final_evaluation_alone_gets_it(folder, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    each = cell(tmp_path, "pooling-none_test-one_seed-0")
+    each = cell(tmp_path, "pooling-original_test-one_seed-0")
     expected = results(each)
-    (each.finished / "results.json").unlink()
+    (finished(each) / "results.json").unlink()
     done = refinenet_process(tmp_path, "study", "run", tmp_path / "tiny.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert results(each)["confusion_matrix"] == expected["confusion_matrix"]
 
 
 def test_a_cell_that_another_process_works_on_is_left_alone(tmp_path):
-    path = write_study(tmp_path, factors={"pooling": {"original": {}}}, overrides={"trainer.max_epochs": 400})
+    path = write_study(tmp_path, factors={"pooling": ORIGINAL}, overrides={"trainer.max_epochs": 400})
     first = start(tmp_path, path)
     folder = cell(tmp_path, "pooling-original_seed-0")
     wait_for(lambda: folder.unfinished is not None)
@@ -180,10 +195,11 @@ def test_a_cell_that_another_process_works_on_is_left_alone(tmp_path):
 
 
 def test_a_dry_run_lists_cells_overrides_and_a_measured_time_and_writes_nothing(tmp_path):
-    path = write_study(tmp_path)
+    path = write_study(tmp_path, factors={"pooling": {"none": POOLING["none"]}}, seeds=[0, 1])
     done = refinenet_process(tmp_path, "study", "run", path, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "pooling-none_seed-0" in done.stdout
+    assert "pooling-none_seed-1" in done.stdout
     assert "pooling: None" in done.stdout
     assert "4 steps of" in done.stdout
     assert "in all about" in done.stdout

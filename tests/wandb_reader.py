@@ -15,12 +15,12 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 def read_offline_run(folder: Path) -> dict[str, Any]:
     """The id, configuration and history of a run, from the one .wandb file under `folder`."""
     (path,) = folder.rglob("*.wandb")
-    run: dict[str, Any] = {"id": None, "project": None, "config": {}, "history": []}
+    run: dict[str, Any] = {"id": None, "project": None, "group": None, "config": {}, "history": []}
     for data in _records(path.read_bytes()):
         record = Record.FromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            run["id"], run["project"] = record.run.run_id, record.run.project
+            run["id"], run["project"], run["group"] = record.run.run_id, record.run.project, record.run.run_group
         if kind in ("run", "config"):
             update = record.run.config.update if kind == "run" else record.config.update
             run["config"] |= {item.key: json.loads(item.value_json) for item in update}

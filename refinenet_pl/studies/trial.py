@@ -50,6 +50,7 @@ def _try(training: Training, folder: Path) -> Estimate:
         return Estimate(None, f"the trial failed: {lines[-1] if lines else f'exit status {done.returncode}'}")
     figures = json.loads(costs.read_text())
     steps, step = figures["planned_steps"], figures["seconds_per_step"]
-    images, image = figures["planned_validation_images"], figures["seconds_per_validation_image"] or 0.0
+    images = figures["planned_validation_images"] or 0
+    image = figures["seconds_per_validation_image"] or 0.0
     words = f"{steps} steps of {step:.2f} s, {images} validation images of {image:.2f} s"
     return Estimate(steps * step + images * image, words)
