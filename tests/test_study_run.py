@@ -136,7 +136,7 @@ def test_a_failed_cell_is_told_and_the_others_run(tmp_path):
     done = refinenet_process(tmp_path, "study", "run", path, "--only", "seed=0")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "1 cells failed" in done.stderr
+    assert "cells that failed: 1" in done.stderr
     assert "pooling-wrong_seed-0" in done.stderr
     assert "sideways" in cell(tmp_path, "pooling-wrong_seed-0").log.read_text()
     assert results(cell(tmp_path, "pooling-original_seed-0"))["images"] == 3

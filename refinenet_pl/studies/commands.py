@@ -1,5 +1,7 @@
 """What a study runs: `refinenet` itself, as a user would, in a process for each cell."""
 
+import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +62,8 @@ class Training:
         """
         folder = self.folder(cell)
         folder.path.mkdir(parents=True, exist_ok=True)
-        beside = folder.experiment.with_suffix(".tmp")
+        # Under a name of its own, since the tasks of a job on a cluster all do this at once.
+        beside = folder.path / f"cell.{socket.gethostname()}-{os.getpid()}.tmp"
         beside.write_text(yaml.safe_dump(cell.config, sort_keys=False))
         beside.replace(folder.experiment)
         fresh = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]

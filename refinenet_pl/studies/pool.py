@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.commands import Training
-from refinenet_pl.studies.folders import CellFolder
 from refinenet_pl.studies.study import Cell
 
 POLL_SECONDS = 0.5
@@ -99,7 +99,7 @@ class Pool:
         folder = training.folder(cell)
         folder.path.mkdir(parents=True, exist_ok=True)
         with (folder.path / "lock").open("a") as lock, folder.log.open("ab") as log:
-            if not _locked(lock):
+            if not locked(lock):
                 self.progress.failed[cell.name] = "another process is at it"
                 return
             devices = [self.free.pop(0) for _ in range(training.devices)]
@@ -130,7 +130,9 @@ class Pool:
             if folder.finished is not None:
                 waiting.insert(0, running.training)
             else:
-                self.progress.failed[running.cell.name] = _reason(folder, running.process.returncode)
+                self.progress.failed[running.cell.name] = reason(
+                    f"exit status {running.process.returncode}", folder.log
+                )
 
     def _stop(self) -> None:
         """End what still runs, as Ctrl-C asks for; it goes on from its last checkpoint some other time."""
@@ -141,7 +143,12 @@ class Pool:
             running.process.wait()
 
 
-def _locked(file: IO[str]) -> bool:
+def locked(file: IO[str]) -> bool:
+    """Take the lock of an open file, held until the file is closed here and in the processes that it was handed to.
+
+    Returns:
+        Whether it is ours now; otherwise another process has it.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -149,8 +156,8 @@ def _locked(file: IO[str]) -> bool:
     return True
 
 
-def _reason(folder: CellFolder, status: int) -> str:
-    """What the log says last of an error, or else last of all."""
-    lines = folder.log.read_text(errors="replace").strip().splitlines() or ["empty"]
+def reason(what: str, log: Path) -> str:
+    """What happened, and what the log says last of an error, or else last of all."""
+    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
     errors = [line for line in lines if "error:" in line.lower()]
-    return f"{[*lines, *errors][-1].strip()} (exit status {status}, {folder.log})"
+    return f"{what}, {log}: {['empty', *lines, *errors][-1].strip()}"

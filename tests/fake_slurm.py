@@ -1,0 +1,81 @@
+"""As much of SLURM as submitit sees: sbatch, srun and sacct, which keep what they are given and may run it here."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMON = """#!{python}
+import os, re, subprocess, sys
+from pathlib import Path
+spool = Path({spool!r})
+"""
+
+SBATCH = """
+batch = Path(sys.argv[1]).read_text()
+number = str(len(list(spool.glob("*.sh"))) + 1)
+kept = spool / f"{number}.sh"
+kept.write_text(batch)
+if "refused" in batch:
+    sys.exit("sbatch: error: invalid partition specified: refused")
+options = dict(re.findall(r"^#SBATCH --([^=\\n]+)=(.*)$", batch, re.MULTILINE))
+nodes, tasks = options["nodes"], options["ntasks-per-node"]
+environment = os.environ | {
+    "SLURM_JOB_ID": number, "SLURM_JOB_NAME": options["job-name"], "SLURM_NNODES": nodes, "SLURM_JOB_NUM_NODES": nodes,
+    "SLURM_NTASKS_PER_NODE": tasks, "SLURM_NTASKS": str(int(nodes) * int(tasks)),
+}
+if (spool / "runs").exists():
+    command = ["sh", "-c", f"bash {kept}; echo $? > {spool / number}.status"]
+    null = subprocess.DEVNULL
+    subprocess.Popen(command, env=environment, start_new_session=True, stdin=null, stdout=null, stderr=null)
+print(f"Submitted batch job {number}")
+"""
+
+SRUN = """
+words = sys.argv[1:]
+files = {}
+while words[0].startswith("--"):
+    option = words.pop(0)
+    if option in ("--output", "--error"):
+        files[option] = words.pop(0).replace("%j", os.environ["SLURM_JOB_ID"])
+tasks = []
+for rank in map(str, range(int(os.environ["SLURM_NTASKS"]))):
+    places = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NODEID": "0"}
+    with open(files["--output"].replace("%t", rank), "a") as output, \\
+            open(files["--error"].replace("%t", rank), "a") as error:
+        tasks.append(subprocess.Popen(words, env=os.environ | places, stdout=output, stderr=error))
+sys.exit(max(task.wait() for task in tasks))
+"""
+
+SACCT = """
+print("JobID|State|NodeList")
+for batch in spool.glob("*.sh"):
+    status = batch.with_suffix(".status")
+    state = "RUNNING" if (spool / "runs").exists() else "PENDING"
+    if status.exists():
+        state = "COMPLETED" if status.read_text().strip() == "0" else "FAILED"
+    print(f"{batch.stem}|{state}|here")
+"""
+
+
+def install_fake_slurm(monkeypatch: pytest.MonkeyPatch, folder: Path, *, runs: bool) -> Path:
+    """Put the three commands first on the PATH.
+
+    Args:
+        monkeypatch: Of the test.
+        folder: For the commands and the batch files.
+        runs: Whether jobs are run here; otherwise they wait for ever.
+
+    Returns:
+        The folder in which sbatch keeps each batch file, as JOB.sh.
+    """
+    spool, programs = folder / "spool", folder / "bin"
+    spool.mkdir(parents=True)
+    programs.mkdir()
+    if runs:
+        (spool / "runs").touch()
+    for name, script in {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT}.items():
+        (programs / name).write_text(COMMON.format(python=sys.executable, spool=str(spool)) + script)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    return spool

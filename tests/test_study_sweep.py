@@ -1,0 +1,113 @@
+"""The sweep file of a study: by W&B's own schema, and by the cells that it spans."""
+
+import json
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from commands import fit_options, only_run, refinenet_process
+from fake_data import make_camvid
+from wandb_reader import read_offline_run
+
+from refinenet_pl.errors import UserError
+from refinenet_pl.studies.study import Study, load_study, row_name
+from refinenet_pl.studies.sweep import sweep, write_sweep
+
+FACTORS = {
+    "pooling": {"none": {}, "original": {"model.pooling": "original"}, "no": {"model.pooling": "no"}},
+    "learning_rate": {"1e-3": {"model.lr": 1e-3}, "high": {"model.lr": 1e-2}},
+}
+ROWS = [{"pooling": "none", "learning_rate": "high"}, {"pooling": "original", "learning_rate": "1e-3"}]
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict:
+    """What W&B's own package takes. Read, not imported: the package asks for an older numpy than ours."""
+    package = find_spec("sweeps")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("the package `sweeps` is not installed: pip install --no-deps sweeps")
+    return json.loads((Path(package.submodule_search_locations[0]) / "config" / "schema.json").read_text())
+
+
+def make_study(folder: Path, logger: object = None, **content: object) -> Study:
+    base = {"model": {}, "data": {}, "trainer": {"logger": logger}}
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    study = {"base": "base.yaml", "image_size": [48, 64], "factors": FACTORS, "seeds": [0, 7], **content}
+    (folder / "pooled.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    return load_study(folder / "pooled.yaml")
+
+
+def written(study: Study, *options: str) -> dict:
+    """A sweep as W&B reads it."""
+    path = study.path.with_name("sweep.yaml")
+    write_sweep(path, sweep(study, options))
+    return yaml.safe_load(path.read_text())
+
+
+def spanned(content: dict) -> list[dict]:
+    """Every combination of the values of a grid."""
+    values = {name: parameter["values"] for name, parameter in content["parameters"].items()}
+    return [dict(zip(values, drawn, strict=True)) for drawn in product(*values.values())]
+
+
+def as_sets(dicts: list[dict]) -> list[list]:
+    return sorted(sorted(entry.items()) for entry in dicts)
+
+
+@pytest.mark.parametrize("rows", [None, ROWS])
+def test_the_file_is_a_sweep_by_the_schema_of_wandb(schema, rows, tmp_path):
+    logger = {"class_path": "WandbLogger", "init_args": {"project": "pools"}}
+    content = written(make_study(tmp_path, logger, rows=rows))
+    jsonschema.validate(content, schema)
+    assert (content["method"], content["project"]) == ("grid", "pools")
+
+
+def test_a_file_that_is_no_sweep_fails_the_schema(schema, tmp_path):
+    content = written(make_study(tmp_path))
+    for broken in ({"method": "gird"}, {"parameters": {"seed": {"value": [0], "values": []}}}, {"unknown": 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(content | broken, schema)
+
+
+def test_a_full_grid_spans_the_levels_and_seeds_of_the_cells(tmp_path):
+    study = make_study(tmp_path)
+    expected = [{**cell.levels, "seed": cell.seed} for cell in study.cells]
+    assert len(expected) == 12
+    assert as_sets(spanned(written(study))) == as_sets(expected)
+
+
+def test_listed_rows_span_the_rows_and_seeds_of_the_cells(tmp_path):
+    study = make_study(tmp_path, rows=ROWS)
+    expected = [{"row": row_name(cell.levels), "seed": cell.seed} for cell in study.cells]
+    assert len(expected) == 4
+    assert as_sets(spanned(written(study))) == as_sets(expected)
+
+
+def test_agents_run_the_study_by_its_path_with_the_options(tmp_path):
+    study = make_study(tmp_path)
+    content = written(study, "--runs", "elsewhere")
+    path = str(tmp_path / "pooled.yaml")
+    assert content["command"] == [
+        "refinenet", "study", "run", path, "--runs", "elsewhere", "--only", "${args_no_hyphens}",
+    ]  # fmt: skip
+    assert "project" not in content
+
+
+def test_a_factor_that_cannot_be_a_parameter_is_refused(tmp_path):
+    study = make_study(tmp_path, factors={"kind of pooling": {"none": {}}})
+    with pytest.raises(UserError, match="kind of pooling"):
+        sweep(study)
+
+
+def test_a_run_that_an_agent_starts_has_the_id_of_the_sweep(tmp_path, monkeypatch):
+    for name, value in {"MODE": "offline", "SWEEP_ID": "sweep1", "RUN_ID": "given1", "DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    done = refinenet_process(
+        tmp_path, "fit", *fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs"), "--trainer.max_epochs=1",
+        "--trainer.logger=WandbLogger", "--trainer.logger.project=trial",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert read_offline_run(only_run(tmp_path / "runs") / "wandb")["id"] == "given1"
