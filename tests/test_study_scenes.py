@@ -1,0 +1,45 @@
+"""The two-minute study, as the README has it: run, and reported on."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import refinenet_process
+
+STUDY = Path(__file__).parents[1] / "experiments" / "studies" / "chained_pooling_scenes.yaml"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    for words in (["run", STUDY, "--devices", "2", f"--data.root={folder}/scenes"], ["report", STUDY]):
+        done = refinenet_process(folder, "study", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "runs" / "chained_pooling_scenes"
+
+
+def test_the_report_has_the_figures_of_the_runs(folder):
+    with (folder / "report" / "report.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["pooling"] for row in rows] == ["none", "original", "improved"]
+    miou = {}
+    for row in rows:
+        (path,) = folder.glob(f"pooling-{row['pooling']}_seed-0/*/results.json")
+        matrix = np.array(json.loads(path.read_text())["confusion_matrix"])
+        hits = np.diag(matrix)
+        miou[row["pooling"]] = (hits / (matrix.sum(0) + matrix.sum(1) - hits)).mean()
+        assert float(row["mean"]) == pytest.approx(miou[row["pooling"]], rel=1e-12)
+    assert min(miou.values()) > 0.15  # a network that learnt nothing says one class: 1/11 of at most 0.5
+    for row in rows[1:]:
+        assert float(row["difference"]) == pytest.approx(miou[row["pooling"]] - miou["none"], abs=1e-12)
+        assert float(row["difference_low"]) <= float(row["difference"]) <= float(row["difference_high"])
+        assert float(row["gflops"]) > float(rows[0]["gflops"])
+        assert float(row["parameters"]) > float(rows[0]["parameters"])
+
+
+def test_the_report_is_there_in_every_form(folder):
+    names = {path.name for path in (folder / "report").iterdir()}
+    assert {"report.md", "report.csv", "report.tex", "report.html"} <= names
+    assert {path.suffix for path in (folder / "report").iterdir()} >= {".png", ".pdf"}
