@@ -55,7 +55,7 @@ def test_training_command_parses(command, checkout, monkeypatch, capsys):
 
 @pytest.mark.parametrize("command", OTHERS, ids=" ".join)
 def test_options_of_other_commands_exist(command, monkeypatch, capsys):
-    words = [word for word in command[:2] if not word.startswith("-")][: 2 if command[0] == "weights" else 1]
+    words = [word for word in command[:2] if not word.startswith("-")][: 2 if command[0] in ("weights", "study") else 1]
     with pytest.raises(SystemExit):
         refinenet(monkeypatch, *words, "--help")
     shown = capsys.readouterr().out
@@ -73,6 +73,7 @@ def test_there_are_commands_to_check():
         "weights",
         "class-weights",
         "benchmark",
+        "study",
     }
 
 

@@ -142,7 +142,7 @@ def test_a_failed_cell_is_told_and_the_others_run(tmp_path):
     assert results(cell(tmp_path, "pooling-original_seed-0"))["images"] == 3
 
 
-def wait_for(condition, seconds: float = 120) -> None:
+def wait_for(condition, seconds: float = 300) -> None:
     until = time.time() + seconds
     while not condition():
         assert time.time() < until, "nothing happened"

@@ -33,6 +33,7 @@ commands:
   weights        convert published weights, or export a checkpoint, to a folder that --ckpt_path takes
   class-weights  weight the classes by how rare they are in the training split
   benchmark      measure time and memory of inference
+  study          run a table of experiments, each cell a training, and report on it
 
   refinenet fit --config experiments/quickstart.yaml
   refinenet validate --ckpt_path runs/EXPERIMENT/RUN/checkpoints/best.ckpt
