@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.commands import Training, trainings
@@ -120,16 +118,17 @@ def show_plan(todo: Sequence[Training], devices: Sequence[str]) -> None:
     """Print each cell with its overrides, and how long it would take on this machine."""
     study = todo[0].study
     estimated = estimates(todo)
-    table = Table("cell", "overrides", "time", "estimated from", title=study.name)
-    total = 0.0
+    seconds = 0.0
     for training in todo:
+        estimate = estimated[training.cells[0].name]
         for cell in training.cells:
-            overrides = [f"{key}: {value}" for key, value in study.overrides_of(cell.levels).items()]
-            estimate = estimated[cell.name] if cell is training.cells[0] else None
-            finished = training.folder(cell).finished is not None
-            time = "finished" if finished else duration(estimate.seconds) if estimate else "evaluated only"
-            total += estimate.seconds or 0 if estimate and not finished else 0
-            table.add_row(cell.name, "\n".join(overrides), time, estimate.words if estimate else "")
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    console.print(f"in all about {duration(total / len(devices))} on this machine, {len(devices)} at a time")
+            if training.folder(cell).finished is not None:
+                print(f"{cell.name}: finished")
+            elif cell is training.cells[0]:
+                print(f"{cell.name}: {duration(estimate.seconds)}, {estimate.words}")
+                seconds += estimate.seconds or 0.0
+            else:
+                print(f"{cell.name}: evaluates the best checkpoint of {training.cells[0].name}")
+            for key, value in study.overrides_of(cell.levels).items():
+                print(f"  {key}: {value}")
+    print(f"in all about {duration(seconds / len(devices))} on this machine, {len(devices)} at a time")
