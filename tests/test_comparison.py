@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from commands import refinenet
 
-from refinenet_pl.evaluation.comparison import compare, in_words
+from refinenet_pl.evaluation.comparison import compare, difference, in_words, score
 from refinenet_pl.evaluation.per_image import ImageMatrices
 
 NAMES = ("road", "car", "train")
@@ -101,6 +101,26 @@ def test_a_run_beside_itself_differs_by_nothing_and_its_interval_says_so(tmp_pat
     for row in (compared["miou"], compared["per_class_iou"]["road"]):
         assert (row["difference"], row["interval"]) == (0, [0, 0])
     assert "*" not in capsys.readouterr().out.split("* excludes zero")[0]
+
+
+def test_over_several_seeds_it_is_the_difference_of_their_means_with_the_same_resamples_for_all():
+    of_a, of_b = ([drawn(seed, quality) for seed in seeds] for seeds, quality in (((0, 1, 2), 0.7), ((3, 4), 0.75)))
+    compared = difference(*(score([images_of(matrices) for matrices in runs]) for runs in (of_a, of_b)))
+    means = [np.mean([iou(matrices)[:2] for matrices in runs], axis=0) for runs in (of_a, of_b)]
+    for label, name in enumerate(NAMES[:2]):
+        row = compared["per_class_iou"][name]
+        assert [row["a"], row["b"]] == pytest.approx([mean[label] for mean in means])
+        assert row["difference"] == pytest.approx(means[1][label] - means[0][label])
+    assert compared["per_class_iou"]["train"] == {"a": None, "b": None, "difference": None, "interval": None}
+    assert compared["miou"]["difference"] == pytest.approx(means[1].mean() - means[0].mean())
+    chosen = np.random.default_rng(7).integers(0, COUNT, (4000, COUNT))
+    spread = [
+        np.mean([iou(matrices[pick])[:2].mean() for matrices in of_b])
+        - np.mean([iou(matrices[pick])[:2].mean() for matrices in of_a])
+        for pick in chosen
+    ]
+    ends = compared["miou"]["interval"]
+    np.testing.assert_allclose(ends, np.percentile(spread, [2.5, 97.5]), atol=0.08 * (ends[1] - ends[0]))
 
 
 def test_a_lower_level_gives_narrower_intervals(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
-"""Two runs over the same images: the difference of their IoU, and whether the choice of images can explain it."""
+"""Runs over the same images: the difference of their IoU, and whether the choice of images can explain it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,21 +14,59 @@ from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import defined, defined_interval
 
 
+@dataclass(frozen=True)
+class Scores:
+    """IoU in 0..1 of each class and, last, their mean: of one run, or the mean over runs of one kind.
+
+    Attributes:
+        class_names: One name a class.
+        images: How many there are.
+        iou: Over all images, float64 [C + 1]; NaN where it is undefined in any of the runs.
+        resampled: Over each resample of the images, float64 [resamples, C + 1]; the same resamples for all runs.
+    """
+
+    class_names: tuple[str, ...]
+    images: int
+    iou: np.ndarray
+    resampled: np.ndarray
+
+
+def score(runs: Sequence[ImageMatrices], resamples: int = RESAMPLES) -> Scores:
+    """The mean IoU over one or more runs, which were scored on the same images.
+
+    Args:
+        runs: One for each seed, say.
+        resamples: Of the images; not of the runs, which are taken as they are.
+    """
+    iou, resampled = [], []
+    for images in runs:
+        matrix = torch.from_numpy(images.total())
+        iou.append([*class_iou(matrix).tolist(), mean_iou(matrix)])
+        drawn = resampled_iou(images, resamples)
+        resampled.append(np.column_stack([drawn, mean_over_classes(drawn)]))
+    return Scores(runs[0].class_names, len(runs[0].names), np.mean(iou, axis=0), np.mean(resampled, axis=0))
+
+
 def compare(a: ImageMatrices, b: ImageMatrices, level: float = LEVEL, resamples: int = RESAMPLES) -> dict[str, Any]:
     """IoU of two runs, their difference, and its paired bootstrap interval: each resample is one for both runs.
 
     Returns:
-        "images", "level", "resamples", "per_class_iou" by name, and "miou"; each of the last two gives "a", "b",
-        "difference" = b - a, and "interval" = [low, high] of the difference, in 0..1, None where undefined.
+        What `difference` returns.
 
     Raises:
         UserError: The runs were not scored on the same images with the same truth.
     """
-    _refuse_another_truth(a, b)
-    matrices = [torch.from_numpy(images.total()) for images in (a, b)]
-    of_a, of_b = ([*class_iou(matrix).tolist(), mean_iou(matrix)] for matrix in matrices)
-    drawn_a, drawn_b = (resampled_iou(images, resamples) for images in (a, b))
-    spread = np.column_stack([drawn_b - drawn_a, mean_over_classes(drawn_b) - mean_over_classes(drawn_a)])
+    refuse_another_truth(a, b)
+    return difference(score([a], resamples), score([b], resamples), level)
+
+
+def difference(a: Scores, b: Scores, level: float = LEVEL) -> dict[str, Any]:
+    """IoU of two kinds of runs over the same images, their difference, and its paired bootstrap interval.
+
+    Returns:
+        "images", "level", "resamples", "per_class_iou" by name, and "miou"; each of the last two gives "a", "b",
+        "difference" = b - a, and "interval" = [low, high] of the difference, in 0..1, None where undefined.
+    """
     *per_class, miou = [
         {
             "a": defined(first),
@@ -34,18 +74,21 @@ def compare(a: ImageMatrices, b: ImageMatrices, level: float = LEVEL, resamples:
             "difference": defined(second - first),
             "interval": defined_interval(interval(differences, level)),
         }
-        for first, second, differences in zip(of_a, of_b, spread.T, strict=True)
+        for first, second, differences in zip(
+            a.iou.tolist(), b.iou.tolist(), (b.resampled - a.resampled).T, strict=True
+        )
     ]
     return {
-        "images": len(a.names),
+        "images": a.images,
         "level": level,
-        "resamples": resamples,
+        "resamples": len(a.resampled),
         "per_class_iou": dict(zip(a.class_names, per_class, strict=True)),
         "miou": miou,
     }
 
 
-def _refuse_another_truth(a: ImageMatrices, b: ImageMatrices) -> None:
+def refuse_another_truth(a: ImageMatrices, b: ImageMatrices) -> None:
+    """Raise UserError, with what differs, unless both runs were scored on the same images with the same truth."""
     if a.class_names != b.class_names:
         raise UserError(
             f"run A has the classes {', '.join(a.class_names)}; run B has {', '.join(b.class_names)}. Only runs with "
