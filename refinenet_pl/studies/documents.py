@@ -9,7 +9,7 @@ from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.results import defined
 from refinenet_pl.studies.notes import caption, explanations, listed, warnings
 from refinenet_pl.studies.summary import Row, Summary
-from refinenet_pl.studies.tables import Column, class_columns, main_columns, published_difference, sources
+from refinenet_pl.studies.columns import Column, class_columns, main_columns, published_difference, sources
 
 
 def markdown(summary: Summary, pictures: Sequence[tuple[str, str]] = ()) -> str:
@@ -42,7 +42,7 @@ def _markdown_table(columns: Sequence[Column]) -> str:
 
 
 def latex(summary: Summary) -> str:
-    """A table environment for `\\input`, which needs the package booktabs."""
+    """A table environment for another document, which needs the package booktabs."""
     columns, factors = main_columns(summary), len(summary.study.factors)
     lines = [
         "% Needs \\usepackage{booktabs}, and the encoding UTF-8.",

@@ -1,0 +1,73 @@
+"""A study as one web page that needs nothing else: its table, its plots, and two rows' predictions side by side."""
+
+import base64
+import html
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from refinenet_pl.evaluation.bootstrap import LEVEL
+from refinenet_pl.evaluation.comparison import difference
+from refinenet_pl.evaluation.results import defined
+from refinenet_pl.studies.notes import caption, explanations, warnings
+from refinenet_pl.studies.summary import Row, Summary
+from refinenet_pl.studies.columns import main_columns, sources
+from refinenet_pl.studies.viewer import Pictures
+
+
+def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: Pictures | str) -> str:
+    """The page's HTML.
+
+    Args:
+        summary: The study.
+        plots: The PNG of each, and its description.
+        shown: Images and predictions, or why there are none.
+    """
+    title = summary.study.title or summary.study.name
+    content = {
+        "table": [vars(column) for column in main_columns(summary)],
+        "caption": caption(summary),
+        "warnings": warnings(summary),
+        "notes": [
+            *(f"[{number}] {source}" for number, source in enumerate(sources(summary), 1)),
+            *explanations(summary),
+        ],
+        "plots": [{"src": _png(picture), "text": description} for picture, description in plots],
+        "pictures": None if isinstance(shown, str) else vars(shown),
+        "refusal": shown if isinstance(shown, str) else "",
+        **_classes(summary.finished),
+    }
+    parts = {"title": html.escape(title), "content": embedded_json(content)}
+    template = files("refinenet_pl.studies").joinpath("page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(title|content)\}\}", lambda match: parts[match[1]], template)
+
+
+def embedded_json(content: Any) -> str:
+    """JSON that nothing in it can end the script element around; every character that HTML could read is spelt out."""
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _classes(rows: Sequence[Row]) -> dict[str, Any]:
+    """IoU of each class and their mean in each row, and the intervals of the differences of every two rows."""
+    scores = [row.scores for row in rows if row.scores is not None]
+    intervals = {}
+    for (first, a), (second, b) in itertools.combinations(enumerate(scores), 2):
+        compared = difference(a, b)
+        intervals[f"{first}-{second}"] = [
+            each["interval"] for each in [*compared["per_class_iou"].values(), compared["miou"]]
+        ]
+    return {
+        "rows": [row.label for row in rows],
+        "classes": list(scores[0].class_names),
+        "iou": [[defined(value) for value in each.iou.tolist()] for each in scores],
+        "intervals": intervals,
+        "level": LEVEL,
+    }
+
+
+def _png(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
