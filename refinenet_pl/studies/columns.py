@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from refinenet_pl.evaluation.results import defined, percent, percent_interval
 from refinenet_pl.studies.notes import listed, metric_name, unique
 from refinenet_pl.studies.summary import Row, Summary
+from refinenet_pl.studies.table import duration
 
 NOTHING = "–"
 
@@ -59,7 +60,7 @@ def main_columns(summary: Summary) -> list[Column]:
         _numbers("GFLOPs", rows, lambda row: row.costs.gflops, lambda value: f"{value:.1f}"),
         _numbers("latency, ms", rows, lambda row: row.costs.latency, lambda value: f"{1000 * value:.0f}"),
         _numbers("inference, MB", rows, lambda row: row.costs.inference_memory, lambda value: f"{value:.0f}"),
-        _numbers("training, h:min", rows, lambda row: row.costs.training_time, duration),
+        _numbers("training time", rows, lambda row: row.costs.training_time, duration),
         _numbers("training, MB", rows, lambda row: row.costs.training_memory, lambda value: f"{value:.0f}"),
     ]
     return [column for column in columns if not column.empty]
@@ -108,12 +109,6 @@ def difference_cell(difference: float | None, interval: Sequence[float] | None) 
         return NOTHING
     ends = f" ({percent_interval(interval).replace('-', '−')})" if interval else ""
     return f"{points(difference)}{mark(interval)}{ends}"
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes."""
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours}:{minutes:02}"
 
 
 def _numbers(

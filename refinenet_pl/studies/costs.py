@@ -1,6 +1,5 @@
 """What a row of a study costs, in training and in inference."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +56,3 @@ def costs_of(inference: Mapping[str, str], trainings: Sequence[Path]) -> Costs:
         training_memory=mean("peak_memory_mb"),
         device=inference.get("device"),
     )
-
-
-def inference_costs(path: Path) -> dict[str, dict[str, str]]:
-    """The newest line of each row in a study's `inference.csv`, by the row's name; none if there is no such file."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="") as file:
-        return {line["row"]: line for line in csv.DictReader(file)}

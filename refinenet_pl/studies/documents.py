@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.results import defined
+from refinenet_pl.studies.columns import Column, class_columns, main_columns, published_difference, sources
 from refinenet_pl.studies.notes import caption, explanations, listed, warnings
 from refinenet_pl.studies.summary import Row, Summary
-from refinenet_pl.studies.columns import Column, class_columns, main_columns, published_difference, sources
 
 
 def markdown(summary: Summary, pictures: Sequence[tuple[str, str]] = ()) -> str:
@@ -21,7 +21,7 @@ def markdown(summary: Summary, pictures: Sequence[tuple[str, str]] = ()) -> str:
     """
     study = summary.study
     parts = [
-        f"# {study.title or study.name}",
+        f"# {summary.title}",
         caption(summary),
         _markdown_table(main_columns(summary)),
         "\n".join(f"[{number}] {source}  " for number, source in enumerate(sources(summary), 1)),
@@ -48,7 +48,7 @@ def latex(summary: Summary) -> str:
         "% Needs \\usepackage{booktabs}, and the encoding UTF-8.",
         "\\begin{table}",
         "  \\centering\\small",
-        f"  \\caption{{{escaped(caption(summary))}}}",
+        f"  \\caption{{{escaped(f'{summary.title}. {caption(summary)}')}}}",
         f"  \\label{{tab:{re.sub('[^A-Za-z0-9]+', '-', summary.study.name)}}}",
         f"  \\begin{{tabular}}{{{'l' * factors}{'r' * (len(columns) - factors)}}}",
         "    \\toprule",

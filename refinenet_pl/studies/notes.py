@@ -9,11 +9,13 @@ from refinenet_pl.studies.summary import Row, Summary
 def caption(summary: Summary) -> str:
     """One sentence on what a row's figures are: metric, seeds, images, level of the intervals."""
     study, images = summary.study, len(summary.finished[0].runs[0].images.names)
-    seeds = f"seeds {listed(study.seeds)}" if len(study.seeds) > 1 else f"seed {study.seeds[0]} alone"
+    name = metric_name(study.metric)
+    over = f"seed {study.seeds[0]} alone"
+    if len(study.seeds) > 1:
+        over = f"mean ± sample standard deviation over seeds {listed(study.seeds)}"
     return (
-        f"{study.title or study.name}: {metric_name(study.metric)} in per cent, mean ± sample standard deviation over "
-        f"{seeds}, on {images} validation images; difference to {summary.rows[0].label} in points, with its "
-        f"{100 * LEVEL:g} % interval over the images."
+        f"{name[0].upper()}{name[1:]} in per cent, {over}, on {images} validation images; difference to "
+        f"{summary.rows[0].label} in points, with its {100 * LEVEL:g} % interval over the images."
     )
 
 

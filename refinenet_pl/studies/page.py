@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 import itertools
 import json
 import re
@@ -9,12 +10,15 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+from PIL import Image
+
 from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.comparison import difference
 from refinenet_pl.evaluation.results import defined
-from refinenet_pl.studies.notes import caption, explanations, warnings
-from refinenet_pl.studies.summary import Row, Summary
 from refinenet_pl.studies.columns import main_columns, sources
+from refinenet_pl.studies.notes import caption, explanations, warnings
+from refinenet_pl.studies.plots import COLUMN, RESOLUTION
+from refinenet_pl.studies.summary import Row, Summary
 from refinenet_pl.studies.viewer import Pictures
 
 
@@ -26,21 +30,22 @@ def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: Pictures |
         plots: The PNG of each, and its description.
         shown: Images and predictions, or why there are none.
     """
-    title = summary.study.title or summary.study.name
     content = {
         "table": [vars(column) for column in main_columns(summary)],
+        "factors": len(summary.study.factors),
         "caption": caption(summary),
         "warnings": warnings(summary),
+        "amiss": bool(summary.missing or summary.deviations),
         "notes": [
             *(f"[{number}] {source}" for number, source in enumerate(sources(summary), 1)),
             *explanations(summary),
         ],
-        "plots": [{"src": _png(picture), "text": description} for picture, description in plots],
+        "plots": [_plot(picture, description) for picture, description in plots],
         "pictures": None if isinstance(shown, str) else vars(shown),
         "refusal": shown if isinstance(shown, str) else "",
         **_classes(summary.finished),
     }
-    parts = {"title": html.escape(title), "content": embedded_json(content)}
+    parts = {"title": html.escape(summary.title), "content": embedded_json(content)}
     template = files("refinenet_pl.studies").joinpath("page.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(title|content)\}\}", lambda match: parts[match[1]], template)
 
@@ -69,5 +74,7 @@ def _classes(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _png(picture: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+def _plot(picture: bytes, description: str) -> dict[str, Any]:
+    width, _ = Image.open(io.BytesIO(picture)).size
+    source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    return {"src": source, "text": description, "large": width > RESOLUTION * COLUMN}

@@ -20,6 +20,8 @@ MARKERS = "osD^vPX"
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (7, 1, 1, 1, 1, 1)), (0, (2, 2)))
 COLUMN, PAGE = 3.4, 7.0
 """Widths, in inches."""
+RESOLUTION = 300
+"""Of PNGs, in pixels an inch."""
 STYLE = {
     "font.size": 8,
     "axes.spines.top": False,
@@ -43,14 +45,14 @@ def plots(summary: Summary) -> dict[str, tuple[Figure, str]]:
             learning_curves,
             "Mean IoU of the validations in training: means over seeds, and each seed",
         ),
+        "accuracy_latency": (
+            accuracy_latency,
+            f"{reading[0].upper()}{reading[1:]} against latency, ± standard deviation over seeds",
+        ),
         "class_differences": (
             class_differences,
             f"Difference of each class's IoU to {summary.rows[0].label}, with its interval over the images; filled "
             "where that excludes zero",
-        ),
-        "accuracy_latency": (
-            accuracy_latency,
-            f"{reading[0].upper()}{reading[1:]} against latency, ± standard deviation over seeds",
         ),
     }
     with matplotlib.rc_context(STYLE):
@@ -63,7 +65,7 @@ def encoded(figure: Figure, kind: str) -> bytes:
     file = io.BytesIO()
     undated: dict[str, Any] = {"metadata": {"CreationDate": None}} if kind == "pdf" else {}
     with matplotlib.rc_context(STYLE):
-        figure.savefig(file, format=kind, dpi=300, **undated)
+        figure.savefig(file, format=kind, dpi=RESOLUTION, **undated)
     return file.getvalue()
 
 

@@ -11,8 +11,9 @@ from rich.progress import track
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import Scores, difference, refuse_another_truth, score
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.studies.costs import Costs, costs_of, inference_costs
+from refinenet_pl.studies.costs import Costs, costs_of
 from refinenet_pl.studies.folders import cell_folder, deviations
+from refinenet_pl.studies.measure import inference_file, read_rows
 from refinenet_pl.studies.records import Curve, figure_at, learning_curve, read_json
 from refinenet_pl.studies.study import Cell, Levels, Published, Study, row_name
 
@@ -101,6 +102,11 @@ class Summary:
     deviations: list[str]
 
     @property
+    def title(self) -> str:
+        """The study's, or else its name."""
+        return self.study.title or self.study.name
+
+    @property
     def finished(self) -> list[Row]:
         """The rows with at least one finished run."""
         return [row for row in self.rows if row.runs]
@@ -127,11 +133,11 @@ def summarize_study(study: Study, runs: Path) -> Summary:
             refuse_another_truth(found[0].images, run.images)
         except UserError as error:
             raise UserError(f"run A: {found[0].folder}\nrun B: {run.folder}\n{error}") from error
-    costs = inference_costs(runs / study.name / "inference.csv")
+    inference = {line["row"]: line for line in read_rows(inference_file(study, runs))}
     rows: list[Row] = []
     for levels in track(study.grid, "resampling", transient=True):
         of_row = [run for run in found if run.cell.levels == levels]
-        rows.append(_row(study, levels, of_row, costs.get(row_name(levels), {}), rows[0] if rows else None))
+        rows.append(_row(study, levels, of_row, inference.get(row_name(levels), {}), rows[0] if rows else None))
     return Summary(study, rows, missing, differing)
 
 

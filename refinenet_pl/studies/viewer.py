@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.bootstrap import mean_over_classes
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.pictures import VOID_COLOR, Palette, palette_image, save_picture
+from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.study import read_yaml
 from refinenet_pl.studies.summary import SeedRun, Summary
 
@@ -130,7 +130,7 @@ def _command(run: SeedRun, output: Path) -> list[str]:
     ]
     if inference := read_yaml(run.folder / "config.yaml", "run")["model"].get("inference"):
         options.append(f"--model.inference={json.dumps(inference)}")
-    command = [sys.executable, "-m", "refinenet_pl", "predict", "--ckpt_path", str(checkpoint)]
+    command = [*REFINENET, "predict", "--ckpt_path", str(checkpoint)]
     return [*command, "--output", str(output), *options]
 
 
