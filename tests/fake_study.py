@@ -9,9 +9,8 @@ import numpy as np
 import torch
 import yaml
 
-from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.evaluation.results import summarize, summarize_boundaries, summarize_intervals, write_json
+from refinenet_pl.evaluation.results import summarize, summarize_intervals, write_json
 from refinenet_pl.studies.folders import cell_folder
 from refinenet_pl.studies.study import Cell, Study, load_study, row_name
 
@@ -74,10 +73,8 @@ def finish_cell(study: Study, cell: Cell, runs: Path, images: ImageMatrices, tra
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(cell.config))
     images.save(folder / "per_image.npz")
-    count = len(images.class_names)
     results = {
         **summarize(torch.from_numpy(images.total()), images.class_names),
-        **summarize_boundaries(BoundaryIoU(count), TrimapIoU(count), images.class_names),
         "intervals": summarize_intervals(images),
         "versions": VERSIONS,
     }

@@ -44,7 +44,7 @@ def main_columns(summary: Summary) -> list[Column]:
         for factor in study.factors
     ]
     seeds = Column("seeds", [_seeds(row, len(study.seeds)) for row in rows], [len(row.runs) for row in rows])
-    published = [row.published and row.published.value / 100 for row in rows]
+    published = [None if row.published is None else row.published.value / 100 for row in rows]
     columns = [
         *factors,
         Column(f"{metric_name(study.metric)} %", [_mean(row) for row in rows], [row.mean for row in rows]),

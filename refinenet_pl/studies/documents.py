@@ -19,7 +19,6 @@ def markdown(summary: Summary, pictures: Sequence[tuple[str, str]] = ()) -> str:
         summary: The study.
         pictures: File and description of each.
     """
-    study = summary.study
     parts = [
         f"# {summary.title}",
         caption(summary),
@@ -37,7 +36,7 @@ def markdown(summary: Summary, pictures: Sequence[tuple[str, str]] = ()) -> str:
 
 def _markdown_table(columns: Sequence[Column]) -> str:
     lines = [[column.heading for column in columns], ["---", *["---:"] * (len(columns) - 1)]]
-    lines += zip(*(column.cells for column in columns), strict=True)
+    lines += map(list, zip(*(column.cells for column in columns), strict=True))
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 

@@ -22,7 +22,7 @@ COLUMN, PAGE = 3.4, 7.0
 """Widths, in inches."""
 RESOLUTION = 300
 """Of PNGs, in pixels an inch."""
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
