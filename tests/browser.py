@@ -1,5 +1,6 @@
 """Debian's or the machine's own Chromium without a window, for pages in files."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
 
 QUIET = (
     "--headless=new",
@@ -39,3 +41,26 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
         yield browser
     finally:
         browser.quit()
+
+
+def column(browser, table: str, place: int) -> list[str]:
+    cells = browser.find_elements(By.CSS_SELECTOR, f"#{table} tbody tr td:nth-child({place})")
+    return [cell.text for cell in cells]
+
+
+def source(browser, image: str) -> str:
+    return browser.find_element(By.ID, image).get_attribute("src")
+
+
+def clip(browser, mask: str) -> list[float]:
+    """The shares of the picture, in per cent, that are cut off a mask."""
+    return numbers(re.findall(r"[\d.]+%", browser.find_element(By.ID, mask).value_of_css_property("clip-path")))
+
+
+def heading(browser, table: str, words: str):
+    headings = browser.find_elements(By.CSS_SELECTOR, f"#{table} th button")
+    return next(each for each in headings if words in each.text)
+
+
+def numbers(cells: list[str]) -> list[float]:
+    return [float(re.sub("[^0-9.−-]", "", cell).replace("−", "-")) for cell in cells]

@@ -105,7 +105,8 @@ def test_a_run_beside_itself_differs_by_nothing_and_its_interval_says_so(tmp_pat
 
 def test_over_several_seeds_it_is_the_difference_of_their_means_with_the_same_resamples_for_all():
     of_a, of_b = ([drawn(seed, quality) for seed in seeds] for seeds, quality in (((0, 1, 2), 0.7), ((3, 4), 0.75)))
-    compared = difference(*(score([images_of(matrices) for matrices in runs]) for runs in (of_a, of_b)))
+    a, b = (score([images_of(matrices) for matrices in runs]) for runs in (of_a, of_b))
+    compared = difference(a, b)
     means = [np.mean([iou(matrices)[:2] for matrices in runs], axis=0) for runs in (of_a, of_b)]
     for label, name in enumerate(NAMES[:2]):
         row = compared["per_class_iou"][name]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-from browser import chromium
+import tiny_study
+from browser import chromium, clip, column, heading, numbers, source
 from commands import refinenet
 from fake_data import make_camvid
 from fake_study import finish, write_study
@@ -19,6 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from tiny_fit import count_by_hand
+from tiny_study import POOLING
 
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.studies.commands import REFINENET, trainings
@@ -29,43 +30,17 @@ from refinenet_pl.studies.summary import summarize_study
 from refinenet_pl.studies.viewer import image_miou, most_different
 
 TITLE = 'Once & twice </script><script>document.title = "broken"</script>'
-ROWS = ["none, once", "improved, once", "improved, mirrored"]
-
-
-def tiny_study(folder: Path, data: Path) -> Path:
-    """Two trainings of seconds, of which one is evaluated in two ways; six images of 48 x 64 to validate on."""
-    network = {"encoder_name": "tu-test_resnet.r160_in1k", "encoder_weights": None}
-    base = {
-        "model": {"network": {"class_path": "LightWeightRefineNet", "init_args": network}},
-        "data": {
-            "class_path": "CamVidDataModule",
-            "init_args": {"root": str(data), "batch_size": 2, "num_workers": 0, "crop_size": [32, 48]},
-        },
-        "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1, "enable_progress_bar": False},
-    }
-    study = {
-        "title": TITLE,
-        "base": "base.yaml",
-        "factors": {
-            "pooling": {
-                level: {"model.network.init_args.pooling": None if level == "none" else level}
-                for level in ("none", "improved")
-            },
-            "test": {"once": {}, "mirrored": {"model.inference": {"scales": [1.0], "flip": True}}},
-        },
-        "rows": [dict(zip(("pooling", "test"), row.split(", "), strict=True)) for row in ROWS],
-        "image_size": [48, 64],
-    }
-    (folder / "base.yaml").write_text(yaml.safe_dump(base))
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
-    return folder / "tiny.yaml"
+ROWS = ["none, once", "original, once", "original, mirrored"]
+FACTORS = {"pooling": POOLING, "test": {"once": {}, "mirrored": {"model.inference": {"scales": [1.0], "flip": True}}}}
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """The runs of a finished study, reported."""
+    """The runs of a finished study, reported: two trainings, of which one is evaluated in two ways."""
     folder = tmp_path_factory.mktemp("study")
-    path = tiny_study(folder, make_camvid(folder / "camvid", val=6))
+    make_camvid(folder / "camvid", val=6)
+    rows = [dict(zip(FACTORS, row.split(", "), strict=True)) for row in ROWS]
+    path = tiny_study.write_study(folder, title=TITLE, factors=FACTORS, rows=rows)
     with pytest.MonkeyPatch.context() as patch:
         for training in trainings(load_study(path), folder / "runs", []):
             for cell in training.cells:
@@ -109,31 +84,8 @@ def decoded(url: str) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
 
 
-def column(browser, table: str, place: int) -> list[str]:
-    cells = browser.find_elements(By.CSS_SELECTOR, f"#{table} tbody tr td:nth-child({place})")
-    return [cell.text for cell in cells]
-
-
 def levels(browser) -> list[str]:
     return [", ".join(pair) for pair in zip(column(browser, "rows", 1), column(browser, "rows", 2), strict=True)]
-
-
-def source(browser, image: str) -> str:
-    return browser.find_element(By.ID, image).get_attribute("src")
-
-
-def clip(browser, mask: str) -> list[float]:
-    """The shares of the picture, in per cent, that are cut off a mask."""
-    return numbers(re.findall(r"[\d.]+%", browser.find_element(By.ID, mask).value_of_css_property("clip-path")))
-
-
-def heading(browser, table: str, words: str):
-    headings = browser.find_elements(By.CSS_SELECTOR, f"#{table} th button")
-    return next(each for each in headings if words in each.text)
-
-
-def numbers(cells: list[str]) -> list[float]:
-    return [float(re.sub("[^0-9.−-]", "", cell).replace("−", "-")) for cell in cells]
 
 
 def test_the_predictions_in_the_page_are_those_that_were_scored_image_by_image_and_row_by_row(runs, content):
@@ -148,6 +100,11 @@ def test_the_predictions_in_the_page_are_those_that_were_scored_image_by_image_a
             np.testing.assert_array_equal(matrix.diagonal(), hits[index])
             np.testing.assert_array_equal(matrix.sum(1), true[index])
             np.testing.assert_array_equal(matrix.sum(0), predicted[index])
+
+
+def test_real_runs_are_configured_as_their_study_says_whether_trained_or_only_evaluated(content):
+    expected = ["All 3 cells have finished.", "Every finished run was configured as the study says."]
+    assert (content["warnings"], content["amiss"]) == (expected, False)
 
 
 def test_images_are_chosen_where_the_rows_spread_most(runs, content):
@@ -315,8 +272,8 @@ def test_a_second_report_predicts_nothing_again_and_a_lost_checkpoint_is_named(r
     report(study, runs.parent, runs / "again")
     assert [path.stat().st_mtime_ns for path in masks] == written
     assert len(masks) == 3 * 6 * 2  # masks and overlays
-    moved = next(runs.glob("pooling-improved_test-once_seed-0/*/checkpoints/best.ckpt"))
-    lost = next(runs.glob("pooling-improved_test-mirrored_seed-0/*/predictions/val_0.png"))
+    moved = next(runs.glob("pooling-original_test-once_seed-0/*/checkpoints/best.ckpt"))
+    lost = next(runs.glob("pooling-original_test-mirrored_seed-0/*/predictions/val_0.png"))
     for path in (moved, lost):
         path.rename(path.with_suffix(".away"))
     try:

@@ -101,6 +101,7 @@ def test_columns_in_which_there_is_nothing_are_left_out_of_the_document_but_not_
     for text in (markdown(bare), latex(bare)):
         assert "published" not in text
         assert "latency" not in text
+    assert "finished" not in latex(bare)
     header = comma_separated(bare).splitlines()[0].split(",")
     assert {"published", "latency", "gflops"} <= set(header)
     assert "seed 3 alone" in markdown(bare)

@@ -57,7 +57,7 @@ def latex(summary: Summary) -> str:
         "    \\bottomrule",
         "  \\end{tabular}",
         *(f"  \\par [{number}] {escaped(source)}" for number, source in enumerate(sources(summary), 1)),
-        *(f"  \\par {escaped(line)}" for line in warnings(summary)),
+        *(f"  \\par {escaped(line)}" for line in warnings(summary) if summary.amiss),
         "\\end{table}",
     ]
     return "\n".join(lines) + "\n"

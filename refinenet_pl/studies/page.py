@@ -35,7 +35,7 @@ def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: Pictures |
         "factors": len(summary.study.factors),
         "caption": caption(summary),
         "warnings": warnings(summary),
-        "amiss": bool(summary.missing or summary.deviations),
+        "amiss": summary.amiss,
         "notes": [
             *(f"[{number}] {source}" for number, source in enumerate(sources(summary), 1)),
             *explanations(summary),

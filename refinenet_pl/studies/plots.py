@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,14 +100,14 @@ def class_differences(summary: Summary) -> Figure | None:
         for name in rows[0].runs[0].images.class_names
         if any(_of(row, name)["difference"] is not None for row in rows)
     ]
-    across = math.ceil(len(rows) / math.ceil(len(rows) / 4))
+    across = math.ceil(len(rows) / math.ceil(len(rows) / 3))
     down = math.ceil(len(rows) / across)
-    width = COLUMN if across < 3 else PAGE
+    width = COLUMN if across == 1 else PAGE
     figure = Figure((width, down * (0.7 + 0.15 * len(names))), layout="constrained")
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, row in zip(panels, rows, strict=False):
         _differences(axes, [_of(row, name) for name in names], look(summary, row))
-        axes.set_title(row.label, fontsize=8)
+        axes.set_title(textwrap.fill(row.label, 28), fontsize=8)
     for axes in panels[len(rows) :]:
         axes.set_visible(False)
     panels[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))

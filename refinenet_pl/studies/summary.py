@@ -107,6 +107,11 @@ class Summary:
         return self.study.title or self.study.name
 
     @property
+    def amiss(self) -> bool:
+        """Whether a cell is missing, or a run differs from the study."""
+        return bool(self.missing or self.deviations)
+
+    @property
     def finished(self) -> list[Row]:
         """The rows with at least one finished run."""
         return [row for row in self.rows if row.runs]
