@@ -30,7 +30,7 @@ from refinenet_pl.studies.summary import summarize_study
 from refinenet_pl.studies.viewer import image_miou, most_different
 
 TITLE = 'Once & twice </script><script>document.title = "broken"</script>'
-ROWS = ["none, once", "original, once", "original, mirrored"]
+ROWS = ["none · once", "original · once", "original · mirrored"]
 FACTORS = {"pooling": POOLING, "test": {"once": {}, "mirrored": {"model.inference": {"scales": [1.0], "flip": True}}}}
 
 
@@ -39,7 +39,7 @@ def runs(tmp_path_factory) -> Path:
     """The runs of a finished study, reported: two trainings, of which one is evaluated in two ways."""
     folder = tmp_path_factory.mktemp("study")
     make_camvid(folder / "camvid", val=6)
-    rows = [dict(zip(FACTORS, row.split(", "), strict=True)) for row in ROWS]
+    rows = [dict(zip(FACTORS, row.split(" · "), strict=True)) for row in ROWS]
     path = tiny_study.write_study(folder, title=TITLE, factors=FACTORS, rows=rows)
     with pytest.MonkeyPatch.context() as patch:
         for training in trainings(load_study(path), folder / "runs", []):
@@ -71,7 +71,7 @@ def browser(opened):
 
 
 def matrices(runs: Path, row: str) -> ImageMatrices:
-    pooling, test = row.split(", ")
+    pooling, test = row.split(" · ")
     return ImageMatrices.load(next(runs.glob(f"pooling-{pooling}_test-{test}_seed-0/*/per_image.npz")))
 
 
@@ -85,7 +85,7 @@ def decoded(url: str) -> np.ndarray:
 
 
 def levels(browser) -> list[str]:
-    return [", ".join(pair) for pair in zip(column(browser, "rows", 1), column(browser, "rows", 2), strict=True)]
+    return [" · ".join(pair) for pair in zip(column(browser, "rows", 1), column(browser, "rows", 2), strict=True)]
 
 
 def test_the_predictions_in_the_page_are_those_that_were_scored_image_by_image_and_row_by_row(runs, content):

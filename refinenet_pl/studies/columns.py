@@ -50,7 +50,7 @@ def main_columns(summary: Summary) -> list[Column]:
         Column(f"{metric_name(study.metric)} %", [_mean(row) for row in rows], [row.mean for row in rows]),
         seeds,
         Column(
-            f"difference to {rows[0].label}",
+            "difference",
             [difference_cell(row.difference, row.interval(study.metric)) for row in rows],
             [row.difference for row in rows],
         ),

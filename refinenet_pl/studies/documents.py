@@ -72,6 +72,7 @@ LATEX = {
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
     "±": "$\\pm$",
+    "·": "$\\cdot$",
     "−": "$-$",
     "–": "--",
     **{character: f"\\{character}" for character in "&%$#_{}"},

@@ -84,7 +84,7 @@ def learning_curves(summary: Summary) -> Figure | None:
         for curve in curves if len(curves) > 1 else ():
             axes.plot(list(curve), [100 * value for value in curve.values()], color=style["color"], lw=0.5, alpha=0.5)
         means = [100 * np.mean([curve[step] for curve in curves]) for step in steps]
-        axes.plot(steps, means, label=listed([row.label for row in rows]), **style, markevery=max(1, len(steps) // 8))
+        axes.plot(steps, means, label="\n".join(row.label for row in rows), **style, markevery=max(1, len(steps) // 8))
     axes.set(xlabel="training step", ylabel="mean IoU, %", xlim=(0, None))
     legend(figure, axes)
     return figure
@@ -130,6 +130,7 @@ def _differences(axes: Axes, classes: Sequence[dict[str, Any]], style: dict[str,
         face = style["color"] if low > 0 or high < 0 else "white"
         axes.plot(100 * compared["difference"], place, style["marker"], color=style["color"], mfc=face, ms=3.5, mew=0.9)
     axes.tick_params("y", length=0)
+    axes.tick_params("x", labelbottom=True)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color="0.92", lw=0.5)
     axes.set_axisbelow(True)
@@ -173,6 +174,7 @@ def look(summary: Summary, row: Row) -> dict[str, Any]:
 def legend(figure: Figure, axes: Axes) -> None:
     """Beneath the axes, where it covers nothing, in as many columns as the labels leave room for."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = max(1, min(3, 56 // (max(map(len, labels)) + 9)))
-    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(labels) / columns))
+    lines = "\n".join(labels).splitlines()
+    columns = max(1, min(3, 56 // (max(map(len, lines)) + 9)))
+    figure.set_figheight(figure.get_figheight() + 0.17 * math.ceil(len(lines) / columns))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)

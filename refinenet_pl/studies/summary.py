@@ -74,7 +74,7 @@ class Row:
     @property
     def label(self) -> str:
         """Names the row in tables and pictures."""
-        return ", ".join(self.levels.values())
+        return " · ".join(self.levels.values())
 
     def interval(self, metric: str) -> list[float] | None:
         """Of `difference`, over the images; there is one for mean IoU and a class's IoU only."""
