@@ -13,6 +13,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.studies.commands import Training, trainings
 from refinenet_pl.studies.measure import measure_inference
 from refinenet_pl.studies.pool import Pool
+from refinenet_pl.studies.report import report
 from refinenet_pl.studies.slurm import SlurmQueue, slurm_parameters
 from refinenet_pl.studies.study import load_study
 from refinenet_pl.studies.sweep import sweep, write_sweep
@@ -35,16 +36,15 @@ refinenet study COMMAND --help lists the options.
 
 def run(args: list[str]) -> None:
     """Run one of the commands, whose name is the second word."""
-    commands = {"run": run_study, "sweep": sweep_study}
+    commands = {"run": run_study, "report": report_study, "sweep": sweep_study}
     if len(args) < 2 or args[1] in ("-h", "--help"):
         print(USAGE)
         return
     if args[1] not in commands:
         raise UserError(f"no command study {args[1]!r}; expected one of {', '.join(commands)}")
-    parser = argparse.ArgumentParser(f"refinenet study {args[1]} FILE", allow_abbrev=False)
+    parser = argparse.ArgumentParser(f"refinenet study {args[1]}", allow_abbrev=False)
+    parser.add_argument("file", type=Path, help="The study's yaml.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="Folder under which runs have theirs.")
-    if len(args) < 3 or (args[2].startswith("-") and args[2] not in ("-h", "--help")):
-        raise UserError(f"which study? Its file comes first: refinenet study {args[1]} FILE [OPTIONS]")
     commands[args[1]](parser, args[2:])
 
 
@@ -57,11 +57,8 @@ def run_study(parser: argparse.ArgumentParser, args: list[str]) -> None:
     parser.add_argument("--slurm", nargs="+", default=[], metavar="NAME=VALUE", help="Submitit's: timeout_min=1440 ...")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME=LEVEL", help="Cells with these levels alone.")
     parser.add_argument("--dry-run", action="store_true", help="List the cells; estimate the time by short trials.")
-    file, *words = args
-    if file.startswith("-"):
-        parser.parse_args(args)
-    options, further = parser.parse_known_args(words)
-    study = load_study(Path(file))
+    options, further = parser.parse_known_args(args)
+    study = load_study(options.file)
     todo = trainings(study, options.runs, further, levels(options.only))
     if options.dry_run:
         show_plan(todo, device_names(options.devices))
@@ -78,16 +75,21 @@ def run_study(parser: argparse.ArgumentParser, args: list[str]) -> None:
         raise UserError(f"cells that failed: {len(progress.failed)}; the same command tries them again:{told}")
 
 
+def report_study(parser: argparse.ArgumentParser, args: list[str]) -> None:
+    """Report on what is finished."""
+    parser.description = "Write tables (Markdown, LaTeX, CSV), plots and a page from what is finished of a study."
+    parser.add_argument("--output", type=Path, help="Folder to write to; by default RUNS/STUDY/report.")
+    options = parser.parse_args(args)
+    report(options.file, options.runs, options.output)
+
+
 def sweep_study(parser: argparse.ArgumentParser, args: list[str]) -> None:
     """Write a study as a W&B sweep."""
     parser.description = "Write a study as a W&B sweep, whose agents run its cells by `refinenet study run`."
     parser.epilog = "Other options go to each cell's `refinenet fit`, such as --data.root=/data/voc."
     parser.add_argument("--output", type=Path, help="The yaml to write; by default STUDY_sweep.yaml here.")
-    file, *words = args
-    if file.startswith("-"):
-        parser.parse_args(args)
-    options, further = parser.parse_known_args(words)
-    study = load_study(Path(file))
+    options, further = parser.parse_known_args(args)
+    study = load_study(options.file)
     output = options.output or Path(f"{study.name}_sweep.yaml")
     write_sweep(output, sweep(study, ["--runs", str(options.runs), *further]))
     print(f"sweep: {output}; start it with: wandb sweep {output}")
