@@ -155,7 +155,7 @@ def test_a_click_on_a_heading_sorts_the_rows_and_another_turns_them_round(runs, 
     figures = {row: iou(runs, row)[~np.isnan(iou(runs, row))].mean() for row in ROWS}
     best_first = [ROWS[i] for i in np.argsort([-figures[row] for row in ROWS], kind="stable")]
     assert [
-        ", ".join(pair) for pair in zip(column(browser, "rows", 1), column(browser, "rows", 2), strict=True)
+        " · ".join(pair) for pair in zip(column(browser, "rows", 1), column(browser, "rows", 2), strict=True)
     ] == ROWS
     head = heading(browser, "rows", "mean IoU %")
     head.click()

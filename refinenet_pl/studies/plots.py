@@ -107,7 +107,7 @@ def class_differences(summary: Summary) -> Figure | None:
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, row in zip(panels, rows, strict=False):
         _differences(axes, [_of(row, name) for name in names], look(summary, row))
-        axes.set_title(textwrap.fill(row.label, 28), fontsize=8)
+        axes.set_title(textwrap.fill(row.label, 34), fontsize=8)
     for axes in panels[len(rows) :]:
         axes.set_visible(False)
     panels[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
