@@ -56,8 +56,9 @@ def test_cells_that_differ_in_inference_alone_share_a_training(tmp_path):
 def test_wandb_gets_one_group_a_study_and_the_levels_as_configuration(tmp_path):
     logger = {"class_path": "WandbLogger", "init_args": {"project": "trial"}}
     study = load_study(write_study(tmp_path, overrides={"trainer.logger": logger}))
-    extra = study.cells[1].config["trainer"]["logger"]["dict_kwargs"]
-    assert extra == {"group": "tiny", "config": {"study": "tiny", "levels": {"pooling": "original"}}}
+    arguments = study.cells[1].config["trainer"]["logger"]["init_args"]
+    config = {"study": "tiny", "levels": {"pooling": "original"}}
+    assert arguments == {"project": "trial", "group": "tiny", "config": config}
 
 
 @pytest.mark.parametrize(

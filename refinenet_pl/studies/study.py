@@ -153,7 +153,8 @@ class Study:
         """Let W&B's panels compare the cells by themselves: one group a study, with the levels as configuration."""
         logger = config.get("trainer", {}).get("logger")
         if isinstance(logger, dict) and logger.get("class_path", "").endswith("WandbLogger"):
-            logger["dict_kwargs"] = {"group": self.name, "config": {"study": self.name, "levels": levels}}
+            arguments = logger.setdefault("init_args", {})
+            arguments |= {"group": self.name, "config": {"study": self.name, "levels": levels}}
 
 
 def row_name(levels: Levels) -> str:
