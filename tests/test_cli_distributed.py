@@ -82,6 +82,12 @@ def test_the_evaluation_that_ends_a_fit_counts_each_image_once(two_process_run):
         assert file["names"].tolist() == ["e", "f", "g"]
 
 
+def test_the_costs_of_two_processes_are_those_of_the_first(two_process_run):
+    costs = json.loads((two_process_run / "costs.json").read_text())
+    assert costs["steps"] == costs["planned_steps"] == 1
+    assert costs["planned_validation_images"] == 2 * 2, "of three images it is dealt two"
+
+
 def test_two_processes_validate_to_the_figures_images_and_intervals_of_one(two_process_run, validated_by_one, tmp_path):
     run_by_two("validate", tmp_path, "--ckpt_path", two_process_run / "checkpoints" / "last.ckpt", f"--runs={tmp_path}")
     assert results(validated_by_one)["images"] == 3

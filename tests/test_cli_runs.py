@@ -40,7 +40,8 @@ def test_a_run_has_one_folder_with_everything(run):
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     pictures = {f"pictures/val_{index}.png" for index in range(3)}
     checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
-    assert files == {"config.yaml", "metrics.csv", "results.json", "per_image.npz"} | pictures | checkpoints
+    own = {"config.yaml", "metrics.csv", "costs.json", "results.json", "per_image.npz"}
+    assert files == own | pictures | checkpoints
 
 
 def test_the_path_is_printed_first_and_last(camvid, tmp_path, monkeypatch, capsys):

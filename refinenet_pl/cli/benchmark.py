@@ -2,7 +2,6 @@
 
 import csv
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -20,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import refinenet_pl.networks  # noqa: F401  (so that --network can name its classes without their modules)
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference, scores
+from refinenet_pl.evaluation.memory import peak_memory
 
 WHOLE_IMAGE = Inference()
 
@@ -106,17 +106,6 @@ def gigaflops(network: nn.Module, image: torch.Tensor, inference: Inference) -> 
     with FlopCounterMode(display=False) as counter:
         inference.labels(network, image)
     return counter.get_total_flops() / 1e9
-
-
-def peak_memory(device: str) -> int:
-    """The most bytes that were ever in use: of the GPU by tensors, or of the process."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux, where getrusage would also tell of the process that started this one
-        return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def add_row(path: Path, row: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.training.callbacks import Pictures
+from refinenet_pl.training.costs import TrainingCosts
 from refinenet_pl.training.results_writer import ResultsWriter
 from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.folder import load_weights
@@ -110,7 +111,7 @@ class TrainingCLI(LightningCLI):
             last = ModelCheckpoint(
                 config.checkpoint.dirpath, "last", save_on_train_epoch_end=True, enable_version_counter=False
             )
-            callbacks.append(last)
+            callbacks += [TrainingCosts(), last]
         return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
