@@ -54,7 +54,7 @@ class LiveTable:
 def table(trainings: Sequence[Training], progress: Progress) -> Table:
     """A row a cell: its levels and seed, its state, how far it is, and how good."""
     study = trainings[0].study
-    shown = Table(*study.factors, "seed", "state", "step", "val mIoU %", "time", title=study.name)
+    shown = Table(*study.factors, "seed", "state", "progress", "val mIoU %", "time", title=study.name)
     for training in trainings:
         for cell in training.cells:
             words = state(training.folder(cell), cell.name, progress)
@@ -66,7 +66,7 @@ STYLES = {"finished": "green", "failed": "red", "running": "bold"}
 
 
 def state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, str, str, str]:
-    """Of a cell: its state, its last step, its mean IoU, and how long it has been running or ran."""
+    """Of a cell: its state, how far it is or what went wrong, its mean IoU, and how long it has been running or ran."""
     if folder.finished is not None:
         results = json.loads((folder.finished / "results.json").read_text())
         return "finished", "", percent(results["miou"]), duration(results["seconds"])
@@ -79,14 +79,14 @@ def state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, str, 
 
 
 def _newest_figures(path: Path) -> tuple[str, str]:
-    """The last step, and the last validation's mean IoU, that a run has logged."""
+    """The last step, and the last validation's mean IoU in per cent, that a run has logged."""
     step, miou = "", ""
     if path.is_file():
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 step = row.get("step") or step
                 miou = row.get("val/miou") or miou
-    return step, percent(float(miou)) if miou else ""
+    return f"step {step}" if step else "", percent(float(miou)) if miou else ""
 
 
 def duration(seconds: float | None) -> str:
