@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -96,11 +97,12 @@ def test_a_job_that_is_interrupted_is_queued_again_and_goes_on_from_its_last_epo
 
     def interrupt(progress: object) -> None:
         if folder.unfinished and not interrupted:
-            # SLURM sends it to every process of a job, the training and its workers included.
+            # SLURM sends it to every process of a job, in no promised order: here to the training well before submitit.
             controller = int(json.loads((folder.path / "job.json").read_text())["id"])
             interrupted.extend(descendants(controller))
-            for process in interrupted:
+            for process in reversed(interrupted):
                 os.kill(process, signal.SIGUSR2)
+                time.sleep(1)
 
     progress = SlurmQueue(LOCAL).run([training], interrupt)
     assert len(interrupted) >= 2
