@@ -67,6 +67,7 @@ def test_wandb_gets_one_group_a_study_and_the_levels_as_configuration(tmp_path):
         ({"base": "nowhere.yaml"}, r"base: cannot read .*nowhere\.yaml"),
         ({"base": "tiny.yaml"}, r"no sections `model` and `data`"),
         ({"factors": {"pooling": {}}}, r"factor pooling has no levels"),
+        ({"factors": {"seed": {"a": {}}}}, r"cannot be called seed"),
         ({"factors": {"pooling": {True: {}}}}, r"factors\.pooling\.1.*valid string, but found True"),
         ({"factors": {"pooling": {"none": {"data.class_path.x": 1}}}}, r"cannot set data\.class_path\.x"),
         ({"rows": [{"pooling": "some"}]}, r"no level 'some'; it has none, original"),

@@ -210,3 +210,21 @@ def test_a_dry_run_lists_cells_overrides_and_a_measured_time_and_writes_nothing(
 def test_the_experiment_that_a_cell_was_started_with_lies_beside_its_runs(folder):
     each = load_study(folder / "tiny.yaml").cells[0]
     assert yaml.safe_load(cell(folder, each.name).experiment.read_text()) == each.config
+
+
+def test_a_trainings_devices_are_the_cells_unless_options_say_otherwise(tmp_path):
+    study = load_study(write_study(tmp_path, overrides={"trainer.devices": 2, "trainer.num_nodes": 3}))
+    said = trainings(study, tmp_path, [])[0]
+    assert (said.devices, said.nodes) == (2, 3)
+    for options in (
+        ["--trainer.devices=8", "--trainer.num_nodes=1"],
+        ["--trainer.devices", "8", "--trainer.num_nodes", "1"],
+    ):
+        other = trainings(study, tmp_path, options)[0]
+        assert (other.devices, other.nodes) == (8, 1)
+
+
+def test_a_cell_that_needs_more_devices_than_there_are_is_refused_in_words(tmp_path, monkeypatch, capsys):
+    path = write_study(tmp_path, overrides={"trainer.devices": 2})
+    assert refinenet(monkeypatch, "study", "run", path) == 2
+    assert "needs 1 x 2 devices, but this machine gives 1" in capsys.readouterr().err

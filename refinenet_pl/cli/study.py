@@ -69,7 +69,8 @@ def run_study(parser: argparse.ArgumentParser, args: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with LiveTable(todo) as table:
         progress = workers.run(todo, table.update)
-    measure_inference(study, options.runs)
+    if local:  # and not on a cluster's login node, which is no measure
+        measure_inference(study, options.runs)
     if progress.failed:
         told = "".join(f"\n  {name}: {reason}" for name, reason in progress.failed.items())
         raise UserError(f"cells that failed: {len(progress.failed)}; the same command tries them again:{told}")

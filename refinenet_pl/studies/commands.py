@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -48,7 +49,11 @@ class Training:
 
     def _number_in_trainer(self, key: str) -> int:
         number = self.cells[0].config.get("trainer", {}).get(key, 1)
-        return number if isinstance(number, int) else 1
+        for word, following in pairwise([*self.options, ""]):
+            name, equals, value = word.partition("=")
+            if name == f"--trainer.{key}":
+                number = value if equals else following
+        return int(number) if str(number).isdecimal() else 1  # "auto" is one
 
     def next_cell(self) -> Cell | None:
         """The first cell that is not finished, if there is one."""

@@ -204,6 +204,8 @@ def _check(study: Study) -> None:
     for factor, named in study.factors.items():
         if not named:
             raise UserError(f"{study.path}: factor {factor} has no levels")
+        if factor in ("seed", "row"):
+            raise UserError(f"{study.path}: a factor cannot be called {factor}, which --only takes for something else")
     for levels in study.grid:
         _check_levels(study, levels)
     for figure in study.published:
