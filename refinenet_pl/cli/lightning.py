@@ -20,6 +20,7 @@ IRRELEVANT_WARNINGS = (
     "It is recommended to use `self.log\\('(val|test)/",  # these figures are sums over the devices already
     "Couldn't infer the batch indices",  # samples come with their names
     "You're using the WeightAveraging callback, but loading a checkpoint outside",  # which holds the averaged weights
+    "Be aware that when using `ckpt_path`, callbacks used to create",  # which an evaluation needs none of
     ".*isinstance\\(treespec, LeafSpec\\)",  # between Lightning and torch
 )
 

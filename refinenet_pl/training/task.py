@@ -90,7 +90,11 @@ class SegmentationTask(pl.LightningModule):
         if getattr(network, "classification_head", None) is not None:
             raise UserError("the network has a classification head, which nothing here trains; leave out aux_params")
         if encoder_weights:
-            load_encoder_weights(network.encoder, Path(encoder_weights))
+            if not hasattr(network, "encoder"):
+                raise UserError(
+                    f"{type(network).__name__} has no attribute `encoder` for model.encoder_weights to fill"
+                )
+            load_encoder_weights(network.get_submodule("encoder"), Path(encoder_weights))
         self.network = network.to(memory_format=torch.channels_last) if channels_last else network
         self.loss = loss or CrossEntropy()
         self.optimizer = optimizer
