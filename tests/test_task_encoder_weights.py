@@ -1,5 +1,7 @@
 """Weights of the encoder from a file, for networks that read none themselves."""
 
+from typing import Any
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -12,7 +14,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.networks import LightWeightRefineNet
 from refinenet_pl.training.task import SegmentationTask
 
-CLASSES = {"class_names": ["a", "b"], "class_colors": [[0, 0, 0], [1, 1, 1]]}
+CLASSES: dict[str, Any] = {"class_names": ["a", "b"], "class_colors": [[0, 0, 0], [1, 1, 1]]}
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.reports.report import report
 from refinenet_pl.studies.commands import Training, trainings
 from refinenet_pl.studies.measure import measure_inference
 from refinenet_pl.studies.pool import Pool
-from refinenet_pl.studies.report import report
 from refinenet_pl.studies.slurm import SlurmQueue, slurm_parameters
 from refinenet_pl.studies.study import load_study
 from refinenet_pl.studies.sweep import sweep, write_sweep

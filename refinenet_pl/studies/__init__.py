@@ -1,1 +1,1 @@
-"""Studies: tables of experiments, from one yaml to a report."""
+"""Studies: tables of experiments, from a yaml to the runs of its cells."""

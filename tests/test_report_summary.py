@@ -11,9 +11,9 @@ from fake_study import CLASSES, finish, write_study
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import compare
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.studies.notes import explanations, warnings
+from refinenet_pl.reports.notes import explanations, warnings
+from refinenet_pl.reports.summary import summarize_study
 from refinenet_pl.studies.study import load_study
-from refinenet_pl.studies.summary import summarize_study
 
 INFERENCE = {"whole": {}, "mirrored": {"model.inference": {"flip": True}}}
 

@@ -8,8 +8,8 @@ from fake_study import finish, write_study
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from refinenet_pl.studies.plots import COLUMN, PAGE, encoded, plots
-from refinenet_pl.studies.summary import summarize_study
+from refinenet_pl.reports.plots import COLUMN, PAGE, encoded, plots
+from refinenet_pl.reports.summary import summarize_study
 
 SEVEN = ("none", "original", "improved", "wide", "one block", "two blocks", "four blocks")
 NINETEEN = tuple(f"class {index}" for index in range(19))

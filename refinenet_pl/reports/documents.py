@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.results import defined
-from refinenet_pl.studies.columns import Column, class_columns, main_columns, published_difference, sources
-from refinenet_pl.studies.notes import caption, explanations, listed, warnings
-from refinenet_pl.studies.summary import Row, Summary
+from refinenet_pl.reports.columns import Column, class_columns, main_columns, published_difference, sources
+from refinenet_pl.reports.notes import caption, explanations, listed, warnings
+from refinenet_pl.reports.summary import Row, Summary
 
 
 def markdown(summary: Summary, pictures: Sequence[tuple[str, str]] = ()) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from refinenet_pl.studies.records import read_json
+from refinenet_pl.reports.records import read_json
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from rich.progress import track
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import Scores, difference, refuse_another_truth, score
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.studies.costs import Costs, costs_of
+from refinenet_pl.reports.costs import Costs, costs_of
+from refinenet_pl.reports.records import Curve, figure_at, learning_curve, read_json
 from refinenet_pl.studies.folders import cell_folder, deviations
 from refinenet_pl.studies.measure import inference_file, read_rows
-from refinenet_pl.studies.records import Curve, figure_at, learning_curve, read_json
 from refinenet_pl.studies.study import Cell, Levels, Published, Study, row_name
 
 EVALUATED = ("data.", "model.inference")

@@ -22,12 +22,12 @@ from tiny_fit import count_by_hand
 from tiny_study import POOLING
 
 from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.reports.page import page
+from refinenet_pl.reports.report import report
+from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.viewer import image_miou, most_different
 from refinenet_pl.studies.commands import REFINENET, trainings
-from refinenet_pl.studies.page import page
-from refinenet_pl.studies.report import report
 from refinenet_pl.studies.study import load_study
-from refinenet_pl.studies.summary import summarize_study
-from refinenet_pl.studies.viewer import image_miou, most_different
 
 TITLE = 'Once & twice </script><script>document.title = "broken"</script>'
 ROWS = ["none · once", "original · once", "original · mirrored"]

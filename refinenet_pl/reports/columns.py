@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from refinenet_pl.evaluation.results import defined, percent, percent_interval
-from refinenet_pl.studies.notes import listed, metric_name, unique
-from refinenet_pl.studies.summary import Row, Summary
+from refinenet_pl.reports.notes import listed, metric_name, unique
+from refinenet_pl.reports.summary import Row, Summary
 from refinenet_pl.studies.table import duration
 
 NOTHING = "–"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES
-from refinenet_pl.studies.summary import Row, Summary
+from refinenet_pl.reports.summary import Row, Summary
 
 
 def caption(summary: Summary) -> str:

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from refinenet_pl.studies.notes import listed, metric_name, shared_trainings, unique
-from refinenet_pl.studies.summary import Row, Summary
+from refinenet_pl.reports.notes import listed, metric_name, shared_trainings, unique
+from refinenet_pl.reports.summary import Row, Summary
 
 COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's (2008), which colour-blind readers can tell apart; without yellow, which paper hardly shows."""

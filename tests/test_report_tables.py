@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from fake_study import CLASSES, finish, write_study
 
-from refinenet_pl.studies.documents import comma_separated, escaped, latex, markdown
-from refinenet_pl.studies.report import report
-from refinenet_pl.studies.summary import Summary, summarize_study
+from refinenet_pl.reports.documents import comma_separated, escaped, latex, markdown
+from refinenet_pl.reports.report import report
+from refinenet_pl.reports.summary import Summary, summarize_study
 
 PUBLISHED = [
     {"levels": {"pooling": "none"}, "value": 40.4, "source": "A & B, table_5", "verified": True},

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.studies.documents import comma_separated, latex, markdown
-from refinenet_pl.studies.notes import warnings
-from refinenet_pl.studies.page import page
-from refinenet_pl.studies.plots import encoded, plots
+from refinenet_pl.reports.documents import comma_separated, latex, markdown
+from refinenet_pl.reports.notes import warnings
+from refinenet_pl.reports.page import page
+from refinenet_pl.reports.plots import encoded, plots
+from refinenet_pl.reports.summary import Summary, summarize_study
+from refinenet_pl.reports.viewer import Pictures, pictures
 from refinenet_pl.studies.study import load_study
-from refinenet_pl.studies.summary import Summary, summarize_study
-from refinenet_pl.studies.viewer import Pictures, pictures
 
 
 def report(study_file: Path, runs: Path = Path("runs"), output: Path | None = None) -> None:

@@ -15,11 +15,11 @@ from PIL import Image
 from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.comparison import difference
 from refinenet_pl.evaluation.results import defined
-from refinenet_pl.studies.columns import main_columns, sources
-from refinenet_pl.studies.notes import caption, explanations, warnings
-from refinenet_pl.studies.plots import COLUMN, RESOLUTION
-from refinenet_pl.studies.summary import Row, Summary
-from refinenet_pl.studies.viewer import Pictures
+from refinenet_pl.reports.columns import main_columns, sources
+from refinenet_pl.reports.notes import caption, explanations, warnings
+from refinenet_pl.reports.plots import COLUMN, RESOLUTION
+from refinenet_pl.reports.summary import Row, Summary
+from refinenet_pl.reports.viewer import Pictures
 
 
 def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: Pictures | str) -> str:
@@ -46,7 +46,7 @@ def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: Pictures |
         **_classes(summary.finished),
     }
     parts = {"title": html.escape(summary.title), "content": embedded_json(content)}
-    template = files("refinenet_pl.studies").joinpath("page.html").read_text(encoding="utf-8")
+    template = files("refinenet_pl.reports").joinpath("page.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(title|content)\}\}", lambda match: parts[match[1]], template)
 
 

@@ -1,0 +1,1 @@
+"""Reports on studies: what their runs found, as tables, plots and a page."""
