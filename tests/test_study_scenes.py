@@ -14,9 +14,10 @@ STUDY = Path(__file__).parents[1] / "experiments" / "studies" / "chained_pooling
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
-    for words in (["run", STUDY, "--devices", "2", f"--data.root={folder}/scenes"], ["report", STUDY]):
-        done = refinenet_process(folder, "study", *words)
-        assert done.returncode == 0, done.stdout + done.stderr
+    done = refinenet_process(folder, "study", "run", STUDY, "--devices", "2", f"--data.root={folder}/scenes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = refinenet_process(folder, "study", "report", STUDY)
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder / "runs" / "chained_pooling_scenes"
 
 
