@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from refinenet_pl.evaluation.results import percent
 from refinenet_pl.studies.commands import Training
 from refinenet_pl.studies.folders import CellFolder
 from refinenet_pl.studies.pool import Progress
@@ -69,7 +68,7 @@ def state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, str, 
     """Of a cell: its state, how far it is or what went wrong, its mean IoU, and how long it has been running or ran."""
     if folder.finished is not None:
         results = json.loads((folder.finished / "results.json").read_text())
-        return "finished", "", percent(results["miou"]), duration(results["seconds"])
+        return "finished", "", _percent(results["miou"]), duration(results["seconds"])
     step, miou = _newest_figures(folder.runs[-1] / "metrics.csv") if folder.runs else ("", "")
     if name in progress.running:
         return "running", step, miou, duration(time.time() - progress.running[name])
@@ -86,7 +85,7 @@ def _newest_figures(path: Path) -> tuple[str, str]:
             for row in csv.DictReader(file):
                 step = row.get("step") or step
                 miou = row.get("val/miou") or miou
-    return f"step {step}" if step else "", percent(float(miou)) if miou else ""
+    return f"step {step}" if step else "", _percent(float(miou)) if miou else ""
 
 
 def duration(seconds: float | None) -> str:
@@ -96,3 +95,8 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _percent(value: float | None) -> str:
+    # Not evaluation's, with which torchmetrics and torchvision would be imported: seconds, before there is a table.
+    return "–" if value is None else f"{100 * value:.2f}"
