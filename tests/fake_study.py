@@ -12,7 +12,8 @@ import yaml
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import summarize, summarize_intervals, write_json
 from refinenet_pl.studies.folders import cell_folder
-from refinenet_pl.studies.study import Cell, Study, load_study, row_name
+from refinenet_pl.studies.loading import load_study
+from refinenet_pl.studies.study import Cell, Study, row_name
 
 CLASSES = ("road", "car", "traffic light")
 VERSIONS = {"torch": "2.6", "device": "abacus"}

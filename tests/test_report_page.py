@@ -27,7 +27,7 @@ from refinenet_pl.reports.report import report
 from refinenet_pl.reports.summary import summarize_study
 from refinenet_pl.reports.viewer import image_miou, most_different
 from refinenet_pl.studies.commands import REFINENET, trainings
-from refinenet_pl.studies.study import load_study
+from refinenet_pl.studies.loading import load_study
 
 TITLE = 'Once & twice </script><script>document.title = "broken"</script>'
 ROWS = ["none · once", "original · once", "original · mirrored"]

@@ -13,7 +13,7 @@ from refinenet_pl.evaluation.comparison import compare
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.reports.notes import explanations, warnings
 from refinenet_pl.reports.summary import summarize_study
-from refinenet_pl.studies.study import load_study
+from refinenet_pl.studies.loading import load_study
 
 INFERENCE = {"whole": {}, "mirrored": {"model.inference": {"flip": True}}}
 

@@ -8,7 +8,8 @@ from commands import refinenet
 from tiny_study import POOLING, write_study
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.studies.study import load_study, row_name
+from refinenet_pl.studies.loading import load_study
+from refinenet_pl.studies.study import row_name
 
 STUDIES = sorted((Path(__file__).parents[1] / "experiments" / "studies").glob("*.yaml"))
 

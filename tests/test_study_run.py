@@ -17,8 +17,8 @@ from wandb_reader import read_offline_run
 
 from refinenet_pl.studies.commands import trainings
 from refinenet_pl.studies.folders import CellFolder, deviations
+from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import inference_file, read_rows
-from refinenet_pl.studies.study import load_study
 
 ORIGINAL = {"original": POOLING["original"]}
 TEST = {"one": {"model.inference.scales": [1.0]}, "mirrored": {"model.inference.flip": True}}

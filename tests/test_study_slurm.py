@@ -17,8 +17,8 @@ from fake_slurm import install_fake_slurm
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies import slurm
 from refinenet_pl.studies.commands import Training, trainings
+from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.slurm import SlurmQueue, slurm_parameters
-from refinenet_pl.studies.study import load_study
 
 LOCAL = {"cluster": "local", "timeout_min": 5}
 SHOWN = {"whole": {}, "mirrored": {"model.inference": {"flip": True}}}

@@ -13,7 +13,8 @@ from fake_data import make_camvid
 from wandb_reader import read_offline_run
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.studies.study import Study, load_study, row_name
+from refinenet_pl.studies.loading import load_study
+from refinenet_pl.studies.study import Study, row_name
 from refinenet_pl.studies.sweep import sweep, write_sweep
 
 FACTORS = {

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +12,7 @@ from rich.table import Table
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_pixels
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import read_yaml, written_whole
 
 
 def run(args: list[str]) -> None:
@@ -36,11 +36,8 @@ def data_section(path: Path) -> Any:
     Raises:
         UserError: No such file, no yaml, or no such section.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"--config: cannot read {path} as yaml: {error}") from error
-    if not isinstance(content, dict) or "data" not in content:
+    content = read_yaml(path, "--config")
+    if "data" not in content:
         raise UserError(f"--config: {path} has no section `data`; give the data with --data and --data.root instead")
     return content["data"]
 
@@ -81,11 +78,9 @@ def table(names: tuple[str, ...], counts: PixelCounts, weights: np.ndarray, titl
 
 
 def write(path: Path, names: tuple[str, ...], weights: np.ndarray, comments: list[str]) -> None:
-    """Write a configuration of a loss with these weights, beside and then renamed."""
+    """Write a configuration of a loss with these weights."""
     lines = [f"# {comment}" for comment in comments]
     lines += ["model:", "  loss:", "    class_path: CrossEntropy", "    init_args:", "      class_weights:"]
     lines += [f"        - {weight:.6f}  # {name}" for name, weight in zip(names, weights, strict=True)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text("\n".join(lines) + "\n")
-    beside.replace(path)
+    with written_whole(path) as file:
+        file.write_text("\n".join(lines) + "\n")

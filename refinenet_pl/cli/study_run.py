@@ -11,9 +11,9 @@ import torch
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.commands import Training, trainings
+from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import measure_inference
 from refinenet_pl.studies.pool import Pool
-from refinenet_pl.studies.study import load_study
 from refinenet_pl.studies.table import LiveTable, duration
 from refinenet_pl.studies.trial import estimates
 

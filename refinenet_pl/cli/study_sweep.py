@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from refinenet_pl.studies.study import load_study
+from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.sweep import sweep, write_sweep
 
 

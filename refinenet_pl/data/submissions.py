@@ -17,6 +17,7 @@ from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import UNREADABLE
 from refinenet_pl.data.voc import VOC
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -111,19 +112,19 @@ def write_archive(submission: Submission, folder: Path, members: Mapping[str, Pa
         UserError: See `check_archive`.
     """
     archive = folder / submission.archive
-    beside = archive.with_name(f"{archive.name}.tmp")
     written = {member: folder / member for member in members if (folder / member).is_file()}
     packing = track(written.items(), description=f"Packing {archive.name}", transient=True)
-    if archive.suffix == ".zip":
-        with zipfile.ZipFile(beside, "w") as zipped:
-            for member, path in packing:
-                zipped.write(path, member)
-    else:
-        with tarfile.open(beside, "w:gz") as tar:
-            for member, path in packing:
-                tar.add(path, member)
-    check_archive(submission, beside, members)
-    return beside.replace(archive)
+    with written_whole(archive) as beside:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(beside, "w") as zipped:
+                for member, path in packing:
+                    zipped.write(path, member)
+        else:
+            with tarfile.open(beside, "w:gz") as tar:
+                for member, path in packing:
+                    tar.add(path, member)
+        check_archive(submission, beside, members)
+    return archive
 
 
 def check_archive(submission: Submission, archive: Path, members: Mapping[str, Path]) -> None:

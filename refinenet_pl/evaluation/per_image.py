@@ -1,6 +1,5 @@
 """One confusion matrix for each image of a split: what intervals and comparisons of runs are made from."""
 
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import written_whole
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What numpy raises on files that are damaged or hold something else."""
@@ -88,11 +88,9 @@ class ImageMatrices:
         return sums
 
     def save(self, path: Path) -> None:
-        """Write a compressed .npz beside and rename it: names as text, and a cell's four numbers in an array each."""
+        """Write a compressed .npz: names as text, and a cell's four numbers in an array each."""
         image, true, predicted, pixels = self._columns()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".tmp")
-        with beside.open("wb") as file:
+        with written_whole(path) as beside, beside.open("wb") as file:
             np.savez_compressed(
                 file,
                 class_names=np.array(self.class_names, dtype=np.str_),
@@ -102,7 +100,6 @@ class ImageMatrices:
                 predicted=predicted,
                 pixels=pixels,
             )
-        os.replace(beside, path)
 
     @classmethod
     def load(cls, path: Path) -> "ImageMatrices":

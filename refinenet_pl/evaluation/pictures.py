@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from refinenet_pl.files import written_whole
+
 Palette = Sequence[Sequence[int]]
 VOID_COLOR = (255, 255, 255)
 
@@ -43,9 +45,7 @@ def panel(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, colors: P
 
 
 def save_picture(path: Path, picture: Image.Image | np.ndarray) -> None:
-    """Write a PNG beside and rename it, so that no half-written file is ever found."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".tmp")
+    """Write a PNG."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    image.save(beside, format="PNG")
-    beside.replace(path)
+    with written_whole(path) as file:
+        image.save(file, format="PNG")

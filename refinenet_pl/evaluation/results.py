@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from refinenet_pl.evaluation import figures
 from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES, interval, mean_over_classes, resampled_iou
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
 from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.files import written_whole
 
 
 def summarize(matrix: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
@@ -76,11 +76,9 @@ def _by_name(class_names: Sequence[str], values: Iterable[float]) -> dict[str, f
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write beside, then rename: a reader never sees half a file, and a killed run leaves the last one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    os.replace(beside, path)
+    """Write JSON: a reader never sees half a file, and a killed run leaves the last one whole."""
+    with written_whole(path) as file:
+        file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def results_table(results: Mapping[str, Any], title: str) -> Table:

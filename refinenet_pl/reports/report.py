@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import written_whole
 from refinenet_pl.reports.documents import comma_separated, latex, markdown
 from refinenet_pl.reports.notes import warnings
 from refinenet_pl.reports.page import page
 from refinenet_pl.reports.plots import encoded, plots
 from refinenet_pl.reports.summary import Summary, summarize_study
 from refinenet_pl.reports.viewer import Pictures, pictures
-from refinenet_pl.studies.study import load_study
+from refinenet_pl.studies.loading import load_study
 
 
 def report(study_file: Path, runs: Path = Path("runs"), output: Path | None = None) -> None:
@@ -29,7 +30,7 @@ def report(study_file: Path, runs: Path = Path("runs"), output: Path | None = No
     }
     for name, (files, _) in drawn.items():
         for kind, content in files.items():
-            write(output / f"{name}.{kind}", content)
+            _write(output / f"{name}.{kind}", content)
     documents = {
         "md": markdown(summary, [(f"{name}.png", description) for name, (_, description) in drawn.items()]),
         "csv": comma_separated(summary),
@@ -37,7 +38,7 @@ def report(study_file: Path, runs: Path = Path("runs"), output: Path | None = No
         "html": page(summary, [(files["png"], description) for files, description in drawn.values()], _shown(summary)),
     }
     for kind, text in documents.items():
-        write(output / f"report.{kind}", text.encode())
+        _write(output / f"report.{kind}", text.encode())
     print("\n".join(warnings(summary)))
     print(f"report: {output}/report.html ({len(documents['html']) / 1e6:.1f} MB), and report.md, .csv, .tex, plots")
 
@@ -51,9 +52,6 @@ def _shown(summary: Summary) -> Pictures | str:
         return str(error)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write beside, then rename, so that no half-written file is ever found."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_bytes(content)
-    beside.replace(path)
+def _write(path: Path, content: bytes) -> None:
+    with written_whole(path) as file:
+        file.write_bytes(content)

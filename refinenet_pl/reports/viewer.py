@@ -20,9 +20,9 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.bootstrap import mean_over_classes
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.pictures import VOID_COLOR, Palette, palette_image, save_picture
+from refinenet_pl.files import read_yaml
 from refinenet_pl.reports.summary import SeedRun, Summary
 from refinenet_pl.studies.commands import REFINENET
-from refinenet_pl.studies.study import read_yaml
 
 COUNT = 24
 """Images: what a page of a few megabytes holds for half a dozen rows."""

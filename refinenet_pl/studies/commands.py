@@ -1,7 +1,5 @@
 """What a study runs: `refinenet` itself, as a user would, in a process for each cell."""
 
-import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import written_whole
 from refinenet_pl.studies.folders import CellFolder, cell_folder
 from refinenet_pl.studies.study import Cell, Study, row_name
 
@@ -66,11 +65,8 @@ class Training:
             UserError: The cell's training has left no checkpoint to evaluate.
         """
         folder = self.folder(cell)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        # Under a name of its own, since the tasks of a job on a cluster all do this at once.
-        beside = folder.path / f"cell.{socket.gethostname()}-{os.getpid()}.tmp"
-        beside.write_text(yaml.safe_dump(cell.config, sort_keys=False))
-        beside.replace(folder.experiment)
+        with written_whole(folder.experiment) as file:
+            file.write_text(yaml.safe_dump(cell.config, sort_keys=False))
         fresh = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]
         if cell is not self.cells[0]:
             words = ["validate", *fresh, "--ckpt_path", self._trained()]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refinenet_pl.studies.study import Cell, Study, read_yaml
+from refinenet_pl.files import read_yaml
+from refinenet_pl.studies.study import Cell, Study
 
 
 @dataclass(frozen=True)

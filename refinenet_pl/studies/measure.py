@@ -10,9 +10,10 @@ import yaml
 from rich.progress import track
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import read_yaml, written_whole
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.folders import cell_folder
-from refinenet_pl.studies.study import Study, read_yaml, row_name
+from refinenet_pl.studies.study import Study, row_name
 
 
 def inference_file(study: Study, runs: Path) -> Path:
@@ -48,12 +49,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", newline="") as file:
+    with written_whole(path) as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    beside.replace(path)
 
 
 def _benchmark(study: Study, run: Path) -> dict[str, str]:

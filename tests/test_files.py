@@ -1,0 +1,31 @@
+import pytest
+
+from refinenet_pl.errors import UserError
+from refinenet_pl.files import read_yaml, written_whole
+
+
+def test_a_file_gets_its_name_when_it_is_whole_and_keeps_the_old_one_otherwise(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with written_whole(path) as beside:
+        beside.write_text("first")
+        assert not path.exists()
+    assert path.read_text() == "first"
+
+    def write_half() -> None:
+        with written_whole(path) as beside:
+            beside.write_text("sec")
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        write_half()
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b"a: b: c", b"\xff\xfe", None])
+def test_what_is_no_mapping_in_yaml_is_refused_with_what_it_was_for(tmp_path, content):
+    path = tmp_path / "some.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"study: .*some\.yaml"):
+        read_yaml(path, "study")
