@@ -10,7 +10,7 @@ quickstart: .venv/installed
 	$(BIN)/refinenet fit --config experiments/quickstart.yaml
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow

@@ -181,6 +181,16 @@ def test_a_cell_that_lacks_its_final_evaluation_alone_gets_it(folder, tmp_path):
     assert results(each)["confusion_matrix"] == expected["confusion_matrix"]
 
 
+def test_an_evaluation_whose_checkpoint_is_gone_fails_alone_and_in_words(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "runs" / "tiny" / "pooling-original_test-mirrored_seed-0")
+    shutil.rmtree(finished(cell(tmp_path, "pooling-original_test-one_seed-0")) / "checkpoints")
+    done = refinenet_process(tmp_path, "study", "run", tmp_path / "tiny.yaml")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "no best.ckpt of a finished run" in done.stderr
+
+
 def test_a_cell_that_another_process_works_on_is_left_alone(tmp_path):
     path = write_study(tmp_path, factors={"pooling": ORIGINAL}, overrides={"trainer.max_epochs": 400})
     first = start(tmp_path, path)

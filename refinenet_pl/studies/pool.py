@@ -102,9 +102,14 @@ class Pool:
             if not locked(lock):
                 self.progress.failed[cell.name] = "another process is at it"
                 return
+            try:
+                command = training.command(cell)
+            except UserError as error:  # what is to be evaluated is gone; others may go on
+                self.progress.failed[cell.name] = str(error)
+                return
             devices = [self.free.pop(0) for _ in range(training.devices)]
             process = subprocess.Popen(
-                training.command(cell),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
