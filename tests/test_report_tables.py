@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -138,6 +140,23 @@ def test_latex_is_balanced_and_every_row_has_as_many_cells_as_there_are_columns(
     assert "Pooling: 100 \\% of it\\_all" in text
     assert "a|b \\& c\\_d" in text
     assert not any(row.lstrip().startswith("[") for row in rows)  # which would be an argument of the last row's end
+
+
+def test_latex_takes_the_table(summary, tmp_path):
+    if not shutil.which("pdflatex"):
+        pytest.skip("pdflatex is not installed")
+    packages = "\\usepackage[utf8]{inputenc}\n\\usepackage{booktabs, graphicx}"
+    document = (
+        f"\\documentclass[twocolumn]{{article}}\n{packages}\n\\begin{{document}}\n{latex(summary)}\\end{{document}}"
+    )
+    (tmp_path / "paper.tex").write_text(document)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "Output written on paper.pdf (1 page" in done.stdout
 
 
 def test_every_special_character_of_latex_is_escaped():

@@ -41,24 +41,25 @@ def _markdown_table(columns: Sequence[Column]) -> str:
 
 
 def latex(summary: Summary) -> str:
-    """A table environment for another document, which needs the package booktabs."""
+    """A table for another document, as wide as its page, which needs the packages booktabs and graphicx."""
     columns, factors = main_columns(summary), len(summary.study.factors)
     lines = [
-        "% Needs \\usepackage{booktabs}, and the encoding UTF-8.",
-        "\\begin{table}",
-        "  \\centering\\small",
+        "% Needs \\usepackage{booktabs, graphicx}, and the encoding UTF-8.",
+        "\\begin{table*}",
+        "  \\centering",
         f"  \\caption{{{escaped(f'{summary.title}. {caption(summary)}')}}}",
         f"  \\label{{tab:{re.sub('[^A-Za-z0-9]+', '-', summary.study.name)}}}",
+        "  \\resizebox{\\linewidth}{!}{",
         f"  \\begin{{tabular}}{{{'l' * factors}{'r' * (len(columns) - factors)}}}",
         "    \\toprule",
         f"    {_latex_row([column.heading for column in columns])}",
         "    \\midrule",
         *(f"    {_latex_row(row)}" for row in zip(*(column.cells for column in columns), strict=True)),
         "    \\bottomrule",
-        "  \\end{tabular}",
+        "  \\end{tabular}}",
         *(f"  \\par [{number}] {escaped(source)}" for number, source in enumerate(sources(summary), 1)),
         *(f"  \\par {escaped(line)}" for line in warnings(summary) if summary.amiss),
-        "\\end{table}",
+        "\\end{table*}",
     ]
     return "\n".join(lines) + "\n"
 
