@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from refinenet_pl.studies.commands import trainings
 from refinenet_pl.studies.folders import CellFolder, deviations
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import inference_file, read_rows
+from refinenet_pl.studies.pool import Pool, Progress
 
 ORIGINAL = {"original": POOLING["original"]}
 TEST = {"one": {"model.inference.scales": [1.0]}, "mirrored": {"model.inference.flip": True}}
@@ -238,3 +240,22 @@ def test_a_cell_that_needs_more_devices_than_there_are_is_refused_in_words(tmp_p
     path = write_study(tmp_path, overrides={"trainer.devices": 2})
     assert refinenet(monkeypatch, "study", "run", path) == 2
     assert "needs 1 x 2 devices, but this machine gives 1" in capsys.readouterr().err
+
+
+def test_each_process_sees_gpus_of_its_own(tmp_path):
+    # No GPU is needed to see which one a process was given, and the processes end at once by a mistake in their cells.
+    wrong = {name: {"model.network.init_args.pooling": name} for name in ("upwards", "sideways")}
+    study = load_study(write_study(tmp_path, factors={"pooling": wrong}))
+    pool, seen = Pool(["3", "5"]), {}
+
+    def look(progress: Progress) -> None:
+        for running in pool.running:
+            with suppress(ProcessLookupError):  # it has ended since
+                environment = Path(f"/proc/{running.process.pid}/environ").read_bytes().split(b"\0")
+                named = [word for word in environment if word.startswith(b"CUDA_VISIBLE")]
+                seen.setdefault(running.cell.levels["pooling"], named)
+
+    progress = pool.run(trainings(study, tmp_path, []), look)
+    assert seen == {"upwards": [b"CUDA_VISIBLE_DEVICES=3"], "sideways": [b"CUDA_VISIBLE_DEVICES=5"]}
+    assert set(progress.failed) == {"pooling-upwards_seed-0", "pooling-sideways_seed-0"}
+    assert sorted(pool.free) == ["3", "5"]
