@@ -20,7 +20,7 @@ from refinenet_pl.studies.commands import trainings
 from refinenet_pl.studies.folders import CellFolder, deviations
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import inference_file, read_rows
-from refinenet_pl.studies.pool import Pool, Progress
+from refinenet_pl.studies.pool import Pool, Progress, reason
 
 ORIGINAL = {"original": POOLING["original"]}
 TEST = {"one": {"model.inference.scales": [1.0]}, "mirrored": {"model.inference.flip": True}}
@@ -259,3 +259,20 @@ def test_each_process_sees_gpus_of_its_own(tmp_path):
     assert seen == {"upwards": [b"CUDA_VISIBLE_DEVICES=3"], "sideways": [b"CUDA_VISIBLE_DEVICES=5"]}
     assert set(progress.failed) == {"pooling-upwards_seed-0", "pooling-sideways_seed-0"}
     assert sorted(pool.free) == ["3", "5"]
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("loading\nrefinenet: error: no folder\n  Put it there.\n", "refinenet: error: no folder Put it there."),
+        ("first error: old\nsecond Error: new", "second Error: new"),
+        ("all went\nwell", "well"),
+        ("", "empty"),
+        (None, "empty"),
+    ],
+)
+def test_the_reason_of_a_failure_is_what_the_log_says_from_its_last_error_on(log, told, tmp_path):
+    path = tmp_path / "log.txt"
+    if log is not None:
+        path.write_text(log)
+    assert reason("exit status 2", path) == f"exit status 2, {path}: {told}"

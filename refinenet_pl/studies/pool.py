@@ -162,7 +162,8 @@ def locked(file: IO[str]) -> bool:
 
 
 def reason(what: str, log: Path) -> str:
-    """What happened, and what the log says last of an error, or else last of all."""
-    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-    errors = [line for line in lines if "error:" in line.lower()]
-    return f"{what}, {log}: {['empty', *lines, *errors][-1].strip()}"
+    """What happened, and what the log says from its last error on, or else in its last line."""
+    lines = (log.read_text(errors="replace") if log.is_file() else "").strip().splitlines() or ["empty"]
+    errors = [place for place, line in enumerate(lines) if "error:" in line.lower()]
+    told = " ".join(line.strip() for line in lines[errors[-1] if errors else -1 :])
+    return f"{what}, {log}: {told[:500]}"
