@@ -246,7 +246,8 @@ def test_each_process_sees_gpus_of_its_own(tmp_path):
     # No GPU is needed to see which one a process was given, and the processes end at once by a mistake in their cells.
     wrong = {name: {"model.network.init_args.pooling": name} for name in ("upwards", "sideways")}
     study = load_study(write_study(tmp_path, factors={"pooling": wrong}))
-    pool, seen = Pool(["3", "5"]), {}
+    pool = Pool(["3", "5"])
+    seen: dict[str, list[bytes]] = {}
 
     def look(progress: Progress) -> None:
         for running in pool.running:
