@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ def _try(training: Training, folder: Path) -> Estimate:
     cell = training.cells[0]
     elsewhere = Training(training.study, [cell], folder, training.options)
     limit = [f"--trainer.max_time=00:00:00:{SECONDS}", "--trainer.logger=false"]
+    begun = time.perf_counter()
     done = subprocess.run([*elsewhere.command(cell), *limit], capture_output=True, text=True, check=False)
     costs = next(elsewhere.folder(cell).path.glob("*/costs.json"), None)
     if done.returncode or costs is None:
@@ -52,5 +54,6 @@ def _try(training: Training, folder: Path) -> Estimate:
     steps, step = figures["planned_steps"], figures["seconds_per_step"]
     images = figures["planned_validation_images"] or 0
     image = figures["seconds_per_validation_image"] or 0.0
-    words = f"{steps} steps of {step:.2f} s, {images} validation images of {image:.2f} s"
-    return Estimate(steps * step + images * image, words)
+    start = time.perf_counter() - begun - figures["seconds"]
+    words = f"{start:.0f} s to start, {steps} steps of {step:.2f} s, {images} validation images of {image:.2f} s"
+    return Estimate(start + steps * step + images * image, words)
