@@ -1,5 +1,6 @@
-"""Files that are written whole or not at all, and yaml that is told apart from other text."""
+"""Files that are written whole or not at all, and mappings read from yaml and JSON."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -46,4 +47,23 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
         raise UserError(f"{what}: cannot read {path} as yaml: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{what}: {path} holds no mapping of keys to values")
+    return content
+
+
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """The mapping that a JSON file holds.
+
+    Args:
+        path: The file.
+        advice: What to do where it holds none, with which the error ends.
+
+    Raises:
+        UserError: No such file, no JSON, or another value than a mapping.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); {advice}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds {type(content).__name__}, and no mapping of names to values; {advice}")
     return content

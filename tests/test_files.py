@@ -1,7 +1,7 @@
 import pytest
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import read_yaml, written_whole
+from refinenet_pl.files import read_json, read_yaml, written_whole
 
 
 def test_a_file_gets_its_name_when_it_is_whole_and_keeps_the_old_one_otherwise(tmp_path):
@@ -29,3 +29,12 @@ def test_what_is_no_mapping_in_yaml_is_refused_with_what_it_was_for(tmp_path, co
         path.write_bytes(content)
     with pytest.raises(UserError, match=r"study: .*some\.yaml"):
         read_yaml(path, "study")
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b"{a: 1}", b"\xff\xfe", None])
+def test_what_is_no_mapping_in_json_is_refused_with_what_to_do(tmp_path, content):
+    path = tmp_path / "some.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"some\.json: .*; make it anew"):
+        read_json(path, "make it anew")

@@ -54,10 +54,13 @@ def test_cells_that_differ_in_inference_alone_share_a_training(tmp_path):
     assert shared == [[(p, "one", s), (p, "two", s)] for s in (0, 1) for p in ("none", "original")]
 
 
-def test_wandb_gets_one_group_a_study_and_the_levels_as_configuration(tmp_path):
+@pytest.mark.parametrize("listed", [False, True])
+def test_wandb_gets_one_group_a_study_and_the_levels_as_configuration(tmp_path, listed):
     logger = {"class_path": "WandbLogger", "init_args": {"project": "trial"}}
-    study = load_study(write_study(tmp_path, overrides={"trainer.logger": logger}))
-    arguments = study.cells[1].config["trainer"]["logger"]["init_args"]
+    loggers = [{"class_path": "TensorBoardLogger", "init_args": {"save_dir": "there"}}, logger] if listed else logger
+    study = load_study(write_study(tmp_path, overrides={"trainer.logger": loggers}))
+    configured = study.cells[1].config["trainer"]["logger"]
+    arguments = (configured[1] if listed else configured)["init_args"]
     config = {"study": "tiny", "levels": {"pooling": "original"}}
     assert arguments == {"project": "trial", "group": "tiny", "config": config}
 

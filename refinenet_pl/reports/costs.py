@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from refinenet_pl.reports.records import read_json
+from refinenet_pl.files import read_json
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def costs_of(inference: Mapping[str, str], trainings: Sequence[Path]) -> Costs:
         inference: Its line in `inference.csv`; empty if there is none.
         trainings: The run folders of its trainings, whose `costs.json` may be missing.
     """
-    files = [read_json(path) for run in trainings if (path := run / "costs.json").is_file()]
+    files = [read_json(path, "train that cell again") for run in trainings if (path := run / "costs.json").is_file()]
 
     def measured(name: str) -> float | None:
         return float(inference[name]) if inference.get(name) else None

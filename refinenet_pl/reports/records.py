@@ -1,7 +1,6 @@
 """What the run folders of a study hold, read back: figures and learning curves."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,6 @@ from refinenet_pl.errors import UserError
 
 Curve = dict[int, float]
 """Mean IoU in 0..1 of the validations within a training, by the number of steps before each."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The mapping that a JSON file holds; raises UserError where it does not."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); evaluate that run again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no mapping of names to figures; evaluate that run again")
-    return content
 
 
 def figure_at(place: str, results: Mapping[str, Any], path: Path) -> float | None:

@@ -11,8 +11,9 @@ from rich.progress import track
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import Scores, difference, refuse_another_truth, score
 from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.files import read_json
 from refinenet_pl.reports.costs import Costs, costs_of
-from refinenet_pl.reports.records import Curve, figure_at, learning_curve, read_json
+from refinenet_pl.reports.records import Curve, figure_at, learning_curve
 from refinenet_pl.studies.folders import cell_folder, deviations
 from refinenet_pl.studies.measure import inference_file, read_rows
 from refinenet_pl.studies.study import Cell, Levels, Published, Study, row_name
@@ -159,7 +160,7 @@ def _find_runs(study: Study, runs: Path) -> tuple[list[SeedRun], dict[str, str],
             continue
         training = cell_folder(runs, study, trained[cell.name]).finished
         images = ImageMatrices.load(run / "per_image.npz")
-        found.append(SeedRun(cell, run, training, read_json(run / "results.json"), images))
+        found.append(SeedRun(cell, run, training, read_json(run / "results.json", "evaluate that run again"), images))
         differing += [
             f"{cell.name}: {place} was {ran!r}; the study says {said!r}"
             for place, (said, ran) in deviations(cell, run).items()

@@ -61,6 +61,8 @@ class Training:
     def command(self, cell: Cell) -> list[str]:
         """The words of the command that finishes a cell: from the start, from its last checkpoint, or by evaluation.
 
+        The cell's experiment, which the command reads, is written first.
+
         Raises:
             UserError: The cell's training has left no checkpoint to evaluate.
         """

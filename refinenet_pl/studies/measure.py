@@ -1,7 +1,6 @@
 """What inference costs with each row's network, measured one after the other when nothing else of the study runs."""
 
 import csv
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -64,7 +63,7 @@ def _benchmark(study: Study, run: Path) -> dict[str, str]:
         config, output = Path(folder) / "benchmark.yaml", Path(folder) / "figures.csv"
         config.write_text(yaml.safe_dump(settings))
         command = [*REFINENET, "benchmark", "--config", str(config), "--output", str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise UserError(f"cannot measure the network of {run}: {done.stderr.strip()[-1000:]}")
         (figures,) = read_rows(output)

@@ -88,12 +88,10 @@ class Pool:
     def _start(self, waiting: list[Training]) -> None:
         """Start what fits on the free devices, in order."""
         for training in list(waiting):
-            cell = training.next_cell()
-            if cell is None:
+            if training.devices <= len(self.free):  # first, as the next cell is looked up on the disk
                 waiting.remove(training)
-            elif training.devices <= len(self.free):
-                waiting.remove(training)
-                self._begin(training, cell)
+                if (cell := training.next_cell()) is not None:
+                    self._begin(training, cell)
 
     def _begin(self, training: Training, cell: Cell) -> None:
         folder = training.folder(cell)

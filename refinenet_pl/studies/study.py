@@ -151,10 +151,20 @@ class Study:
 
     def _group_in_wandb(self, config: dict[str, Any], levels: Levels) -> None:
         """Let W&B's panels compare the cells by themselves: one group a study, with the levels as configuration."""
-        logger = config.get("trainer", {}).get("logger")
-        if isinstance(logger, dict) and logger.get("class_path", "").endswith("WandbLogger"):
+        for logger in wandb_loggers(config):
             arguments = logger.setdefault("init_args", {})
             arguments |= {"group": self.name, "config": {"study": self.name, "levels": levels}}
+
+
+def wandb_loggers(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The W&B loggers of an experiment, which may have one logger or a list."""
+    configured = config.get("trainer", {}).get("logger")
+    loggers = configured if isinstance(configured, list) else [configured]
+    return [
+        logger
+        for logger in loggers
+        if isinstance(logger, dict) and logger.get("class_path", "").endswith("WandbLogger")
+    ]
 
 
 def row_name(levels: Levels) -> str:

@@ -9,7 +9,7 @@ import yaml
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import written_whole
-from refinenet_pl.studies.study import Study, row_name
+from refinenet_pl.studies.study import Study, row_name, wandb_loggers
 
 PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -49,9 +49,10 @@ def sweep(study: Study, options: Sequence[str] = ()) -> dict[str, Any]:
 
 def _project(study: Study) -> dict[str, str]:
     """The project in which the cells are logged, so that the sweep lies there as well."""
-    logger = study.cells[0].config.get("trainer", {}).get("logger")
-    arguments = logger.get("init_args", {}) if isinstance(logger, dict) else {}
-    return {"project": arguments["project"]} if arguments.get("project") else {}
+    for logger in wandb_loggers(study.cells[0].config):
+        if project := logger["init_args"].get("project"):
+            return {"project": project}
+    return {}
 
 
 def write_sweep(path: Path, content: dict[str, Any]) -> None:

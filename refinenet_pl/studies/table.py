@@ -1,15 +1,16 @@
 """The table that is shown while a study runs."""
 
 import csv
-import json
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from refinenet_pl.files import read_json
 from refinenet_pl.studies.commands import Training
 from refinenet_pl.studies.folders import CellFolder
 from refinenet_pl.studies.pool import Progress
@@ -67,14 +68,20 @@ STYLES = {"finished": "green", "failed": "red", "running": "bold"}
 def state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, str, str, str]:
     """Of a cell: its state, how far it is or what went wrong, its mean IoU, and how long it has been running or ran."""
     if folder.finished is not None:
-        results = json.loads((folder.finished / "results.json").read_text())
-        return "finished", "", _percent(results["miou"]), duration(results["seconds"])
+        return "finished", "", *_outcome(folder.finished / "results.json")
     step, miou = _newest_figures(folder.runs[-1] / "metrics.csv") if folder.runs else ("", "")
     if name in progress.running:
         return "running", step, miou, duration(time.time() - progress.running[name])
     if name in progress.failed:
         return "failed", progress.failed[name], "", ""
     return ("stopped" if folder.unfinished else "waiting"), step, miou, ""
+
+
+@cache  # the table is drawn twice a second, and a finished run does not change
+def _outcome(path: Path) -> tuple[str, str]:
+    """The mean IoU in per cent, and how long it took."""
+    results = read_json(path, "move that run away, and the cell is run again")
+    return _percent(results["miou"]), duration(results["seconds"])
 
 
 def _newest_figures(path: Path) -> tuple[str, str]:

@@ -52,6 +52,8 @@ def _try(training: Training, folder: Path) -> Estimate:
         return Estimate(None, f"the trial failed: {lines[-1] if lines else f'exit status {done.returncode}'}")
     figures = json.loads(costs.read_text())
     steps, step = figures["planned_steps"], figures["seconds_per_step"]
+    if step is None:
+        return Estimate(None, f"no step of the optimiser ended within {SECONDS} s")
     images = figures["planned_validation_images"] or 0
     image = figures["seconds_per_validation_image"] or 0.0
     start = time.perf_counter() - begun - figures["seconds"]

@@ -18,10 +18,12 @@ from torch import nn
 
 from refinenet_pl import networks
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import read_json
 from refinenet_pl.networks.state_dict import differences, read_state_dict
 
 CONFIG = "config.json"
 PREPROCESSING = "preprocessing.json"
+INCOMPLETE = "a weights folder needs it, as `refinenet weights` writes it"
 WEIGHTS = "model.safetensors"
 
 
@@ -89,7 +91,7 @@ def load_weights_folder(folder: Path) -> tuple[SegmentationModel, Preprocessing]
 
 def network_config(folder: Path) -> tuple[type[SegmentationModel], dict[str, Any]]:
     """The class and the arguments of a folder's network; raises UserError where they are missing or unknown."""
-    config = _read_json(folder / CONFIG)
+    config = read_json(folder / CONFIG, INCOMPLETE)
     return network_class(str(config.pop("_model_class", None))), config
 
 
@@ -126,7 +128,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     """
     path = folder / PREPROCESSING
     try:
-        preprocessing = Preprocessing(**_read_json(path))
+        preprocessing = Preprocessing(**read_json(path, INCOMPLETE))
     except TypeError as error:  # names what is missing or unknown
         raise UserError(f"{path}: {error}") from error
     found = (list(preprocessing.pixel_range), preprocessing.image_scale)
@@ -136,13 +138,3 @@ def read_preprocessing(folder: Path) -> Preprocessing:
             f"for pixels in 0..1, and the scale as image_scales in {CONFIG}"
         )
     return preprocessing
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read, though a weights folder needs it: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}; expected names and values")
-    return content
