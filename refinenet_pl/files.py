@@ -1,9 +1,9 @@
-"""Files that are written whole or not at all, and mappings read from yaml and JSON."""
+"""Atomic writes, and mappings read from YAML and JSON."""
 
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,56 +14,66 @@ from refinenet_pl.errors import UserError
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A path beside that of a file, to be written to; the file gets its name afterwards, so that no half is ever found.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Write to a temporary file in the same folder, and rename it on success.
 
-    Processes that write the same file at once, on one machine or several, have one beside it each.
+    Readers see the old file or the whole new file. Each process has a temporary file of its own, on every machine.
 
     Args:
-        path: The file to write; its folder is made.
+        path: The file to write. Its folder is created.
+
+    Yields:
+        The path of the temporary file.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     try:
-        yield beside
-        beside.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """The mapping that a yaml file holds.
+def read_yaml(path: str | Path, what: str) -> dict[str, Any]:
+    """Read a mapping from a YAML file.
 
     Args:
         path: The file.
-        what: What it is for, which the error says first.
+        what: What the file is for. The error message starts with it.
 
     Raises:
-        UserError: No such file, no yaml, or another value than a mapping.
+        UserError: The file is missing, is not YAML, or holds something other than a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{what}: cannot read {path} as yaml: {error}") from error
+        raise UserError(f"{what}: cannot read {path} as YAML: {error}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{what}: {path} holds no mapping of keys to values")
+        raise UserError(f"{what}: {path} holds {type(content).__name__}; expected a mapping of keys to values")
     return content
 
 
-def read_json(path: Path, advice: str) -> dict[str, Any]:
-    """The mapping that a JSON file holds.
+def read_json(path: str | Path, advice: str) -> dict[str, Any]:
+    """Read a mapping from a JSON file.
 
     Args:
         path: The file.
-        advice: What to do where it holds none, with which the error ends.
+        advice: What the user can do if the file is unusable. The error message ends with it.
 
     Raises:
-        UserError: No such file, no JSON, or another value than a mapping.
+        UserError: The file is missing, is not JSON, or holds something other than a mapping.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); {advice}") from error
+        raise UserError(f"{path}: cannot read it as JSON ({error}); {advice}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds {type(content).__name__}, and no mapping of names to values; {advice}")
+        raise UserError(f"{path}: holds {type(content).__name__}; expected a mapping of names to values; {advice}")
     return content
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON. NaN is refused, because JSON has none."""
+    with atomic_write(path) as file:
+        file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import refinenet_process
+from helpers.commands import refinenet_process
 
 from refinenet_pl.cli.benchmark import gigaflops
 from refinenet_pl.evaluation.inference import Inference

@@ -16,7 +16,7 @@ Weights = dict[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
 
 
-def randomised(module: M, std: float = 0.2) -> M:
+def randomized(module: M, std: float = 0.2) -> M:
     """Weights of a size at which every term of a sum counts, biases included."""
     with torch.no_grad():
         for parameter in module.parameters():
@@ -65,7 +65,7 @@ def _seeded() -> None:
 
 
 def test_a_residual_unit_adds_its_input_from_before_the_activation() -> None:
-    unit = randomised(ResidualConvUnit(4))
+    unit = randomized(ResidualConvUnit(4))
     weights, x = in_double(unit), noise(2, 4, 7, 9)
     torch.testing.assert_close(unit(x), residual_conv_unit(x, weights, ""))
     nn.init.zeros_(unit.conv2.weight)
@@ -84,7 +84,7 @@ def test_a_residual_unit_has_a_bias_in_its_first_convolution_only() -> None:
 
 
 def test_fusion_convolves_then_enlarges_with_aligned_corners_then_sums() -> None:
-    fusion = randomised(MultiResolutionFusion([5, 3]))
+    fusion = randomized(MultiResolutionFusion([5, 3]))
     weights, coarse, fine = in_double(fusion), noise(2, 5, 4, 6), noise(2, 3, 7, 12)
     expected = enlarged(F.conv2d(coarse, weights["convs.0.weight"], padding=1), (7, 12))
     expected = expected + F.conv2d(fine, weights["convs.1.weight"], padding=1)
@@ -102,7 +102,7 @@ def test_fusion_has_the_width_of_its_narrowest_path_and_the_size_of_the_largest(
 @pytest.mark.parametrize("kernel_size", [1, 3])
 @pytest.mark.parametrize("pooling", ["original", "improved"])
 def test_chained_pooling_sums_the_activated_input_and_every_link(pooling: str, kernel_size: int) -> None:
-    chain = randomised(ChainedResidualPooling(4, blocks=3, pooling=pooling, kernel_size=kernel_size))  # type: ignore[arg-type]
+    chain = randomized(ChainedResidualPooling(4, blocks=3, pooling=pooling, kernel_size=kernel_size))  # type: ignore[arg-type]
     weights, x = in_double(chain), noise(2, 4, 9, 11)
     expected = chained_pooling(x, list(weights.values()), pool_first=pooling == "original")
     torch.testing.assert_close(chain(x), expected)
@@ -133,7 +133,7 @@ def test_without_links_chained_pooling_is_its_activation() -> None:
 
 
 def test_a_block_reduces_refines_fuses_pools_and_refines() -> None:
-    block = randomised(RefineNetBlock([7, 6], widths=[5, 4], previous_channels=3, pooling_blocks=2))
+    block = randomized(RefineNetBlock([7, 6], widths=[5, 4], previous_channels=3, pooling_blocks=2))
     weights = in_double(block)
     paths = [noise(1, 7, 4, 5), noise(1, 6, 8, 9), noise(1, 3, 2, 3)]
     reduced = [F.conv2d(paths[i], weights[f"reduce.{i}.weight"], padding=1) for i in range(2)]
@@ -148,7 +148,7 @@ def test_a_block_reduces_refines_fuses_pools_and_refines() -> None:
 
 
 def test_a_block_with_one_path_has_no_fusion() -> None:
-    block = randomised(RefineNetBlock([7], widths=[5], rcus_per_input=0, rcus_per_output=0, pooling_blocks=0))
+    block = randomized(RefineNetBlock([7], widths=[5], rcus_per_input=0, rcus_per_output=0, pooling_blocks=0))
     weights, x = in_double(block), noise(1, 7, 4, 5)
     assert list(weights) == ["reduce.0.weight"]
     torch.testing.assert_close(block([x]), F.conv2d(x, weights["reduce.0.weight"], padding=1).clamp(min=0))
@@ -159,7 +159,7 @@ def decoder_of_a_resnet(**options: int) -> RefineNetDecoder:
     decoder = RefineNetDecoder(
         [3, 4, 5, 6, 7, 8], 1, widths=[6, 5, 4, 3], num_blocks=4, tap_dropout=0.5, final_dropout=0.5, **full
     )
-    return randomised(decoder)
+    return randomized(decoder)
 
 
 def maps_of_a_resnet() -> list[Tensor]:
@@ -210,7 +210,7 @@ def test_the_light_weight_decoder_is_the_same_with_1x1_kernels_and_no_units() ->
 def test_the_mobile_decoder_sums_maps_of_one_stride_and_adapts_before_it_enlarges() -> None:
     channels, sizes = [2, 3, 4, 5, 6, 7], [(17, 25), (9, 13), (5, 7), (5, 7), (3, 4), (3, 4)]
     features = [30 * noise(1, width, *size) for width, size in zip(channels, sizes, strict=True)]
-    decoder = randomised(MobileDecoder(channels, [1, 1, 2, 2], "original", pooling_blocks=4), std=0.05)
+    decoder = randomized(MobileDecoder(channels, [1, 1, 2, 2], "original", pooling_blocks=4), std=0.05)
     weights = in_double(decoder)
     out = torch.empty(0)
     # The finest map of each stride, coarse to fine, and how many maps that stride has.

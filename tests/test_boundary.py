@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from fake_data import blocks
+from helpers.fake_data import blocks
 from scipy.ndimage import binary_erosion, distance_transform_cdt
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
 
 CLASSES = 5
@@ -18,7 +18,7 @@ SIZES = [(60, 80), (61, 83), (1, 1), (7, 90), (2, 3)]
 
 def sample(size: tuple[int, int], seed: int, void: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and true labels: blocks, moved and speckled in the prediction."""
-    truth = blocks(size, [*range(CLASSES), VOID] if void else range(CLASSES), seed, block=11)
+    truth = blocks(size, [*range(CLASSES), IGNORE_INDEX] if void else range(CLASSES), seed, block=11)
     predicted = np.roll(blocks(size, range(CLASSES), seed, block=11), (2, 3), (0, 1))
     random = np.random.default_rng(seed)
     speckled = random.random(size) < 0.01
@@ -36,7 +36,7 @@ def boundary_by_erosion(pairs: Sequence[tuple[np.ndarray, np.ndarray]], width: f
     """Per class: each mask less its erosion by d steps of 3 x 3, with nothing beyond the image."""
     counts = np.zeros((2, CLASSES))
     for predicted, truth in pairs:
-        predicted = np.where(truth == VOID, VOID, predicted)
+        predicted = np.where(truth == IGNORE_INDEX, IGNORE_INDEX, predicted)
         steps = max(1, round(width * np.sqrt(truth.shape[0] ** 2 + truth.shape[1] ** 2)))
         for label in range(CLASSES):
             first, second = (
@@ -57,7 +57,7 @@ def trimap_by_distance(pairs: Sequence[tuple[np.ndarray, np.ndarray]], width: in
             if (truth == label).all():
                 continue  # scipy measures the distance to nothing as -1
             near |= (truth == label) & (distance_transform_cdt(truth == label, "chessboard") <= width)
-        near &= truth != VOID
+        near &= truth != IGNORE_INDEX
         for label in range(CLASSES):
             first, second = (predicted == label) & near, (truth == label) & near
             counts[:, label] += (first & second).sum(), (first | second).sum()
@@ -123,14 +123,14 @@ def test_the_width_is_two_hundredths_of_the_diagonal_and_a_half_goes_to_the_even
 @pytest.mark.parametrize("seed", range(3))
 def test_a_perfect_prediction_scores_one_whatever_it_says_of_void(seed: int):
     predicted, truth = sample((60, 80), seed)
-    perfect = np.where(truth == VOID, predicted, truth)
+    perfect = np.where(truth == IGNORE_INDEX, predicted, truth)
     for metric in (BoundaryIoU(CLASSES), TrimapIoU(CLASSES)):
         assert (score(metric, [(perfect, truth)]) == 1).all()
 
 
 def test_what_is_predicted_on_void_does_not_matter():
     predicted, truth = sample((60, 80), seed=0)
-    other = np.where(truth == VOID, (predicted + 1) % CLASSES, predicted)
+    other = np.where(truth == IGNORE_INDEX, (predicted + 1) % CLASSES, predicted)
     assert (other != predicted).any()
     for make in (BoundaryIoU, TrimapIoU):
         np.testing.assert_array_equal(
@@ -140,14 +140,14 @@ def test_what_is_predicted_on_void_does_not_matter():
 
 def test_without_an_ignore_index_255_is_a_label_like_any_other():
     predicted, truth = sample((60, 80), seed=0)
-    as_class = np.where(truth == VOID, CLASSES, truth).astype(np.uint8)
+    as_class = np.where(truth == IGNORE_INDEX, CLASSES, truth).astype(np.uint8)
     for make in (BoundaryIoU, TrimapIoU):
         found = score(make(CLASSES + 1, ignore_index=None), [(predicted, as_class)])
         assert (found[..., CLASSES] == 0).all(), "it is never predicted"
 
 
 def test_nothing_but_void_has_no_figure():
-    void = np.full((20, 30), VOID, np.uint8)
+    void = np.full((20, 30), IGNORE_INDEX, np.uint8)
     for metric in (BoundaryIoU(CLASSES), TrimapIoU(CLASSES)):
         assert np.isnan(score(metric, [(np.zeros_like(void), void)])).all()
 

@@ -5,16 +5,16 @@ from typing import Any
 from unittest.mock import create_autospec
 
 import numpy as np
-from fake_data import PALETTE
+from helpers.fake_data import PALETTE
+from helpers.probes import predicted
+from helpers.tiny_fit import CLASSES, SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 from PIL import Image
-from probes import predicted
 from pytorch_lightning.loggers import WandbLogger
-from tiny_fit import CLASSES, SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 
 from refinenet_pl.data.base import evaluation_loader
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.pictures import overlay, panel
-from refinenet_pl.training.callbacks import Pictures
+from refinenet_pl.training.callbacks import PictureWriter
 from refinenet_pl.training.prediction_writer import PredictionWriter
 
 
@@ -27,12 +27,12 @@ def pixels(sample: dict[str, Any]) -> np.ndarray:
     return sample["image"].permute(1, 2, 0).numpy()
 
 
-# Pictures -----------------------------------------------------------------------------------------------------------
+# PictureWriter -----------------------------------------------------------------------------------------------------------
 
 
 def test_pictures_show_the_first_samples_as_the_last_validation_saw_them(tmp_path: Path):
     task, data = tiny_task(), TinyData()
-    tiny_trainer(tmp_path, max_epochs=2, callbacks=[Pictures(count=2)]).fit(task, datamodule=data)
+    tiny_trainer(tmp_path, max_epochs=2, callbacks=[PictureWriter(count=2)]).fit(task, datamodule=data)
     first, second, third = data.splits["val"]
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"s10.png", "s11.png"}
     for sample in (first, second):
@@ -43,13 +43,13 @@ def test_pictures_show_the_first_samples_as_the_last_validation_saw_them(tmp_pat
 
 def test_a_sanity_check_leaves_no_pictures(tmp_path: Path):
     options: dict[str, Any] = {"num_sanity_val_steps": 2, "check_val_every_n_epoch": 2}
-    tiny_trainer(tmp_path, callbacks=[Pictures()], **options).fit(tiny_task(), datamodule=TinyData())
+    tiny_trainer(tmp_path, callbacks=[PictureWriter()], **options).fit(tiny_task(), datamodule=TinyData())
     assert not (tmp_path / "pictures").exists()
 
 
 def test_a_sample_in_a_folder_of_its_own_keeps_it_in_its_pictures_name(tmp_path: Path):
     sample = tiny_sample(SQUARE, seed=0) | {"name": "frankfurt/frankfurt_000000"}
-    trainer = tiny_trainer(tmp_path, callbacks=[Pictures()])
+    trainer = tiny_trainer(tmp_path, callbacks=[PictureWriter()])
     trainer.validate(tiny_task(), datamodule=TinyData(val=[sample]), verbose=False)
     assert (tmp_path / "pictures" / "frankfurt" / "frankfurt_000000.png").is_file()
 
@@ -58,12 +58,12 @@ def test_wandb_gets_one_panel_a_validation_with_masks_and_class_names(tmp_path: 
     logger = create_autospec(WandbLogger, instance=True)
     task, data = tiny_task(), TinyData()
     options: dict[str, Any] = {"max_epochs": 2, "num_sanity_val_steps": 2, "logger": logger}
-    tiny_trainer(tmp_path, callbacks=[Pictures(count=2)], **options).fit(task, datamodule=data)
+    tiny_trainer(tmp_path, callbacks=[PictureWriter(count=2)], **options).fit(task, datamodule=data)
     assert logger.log_image.call_count == 2
     (key, images), options = logger.log_image.call_args
     assert key == "predictions"
     assert options["caption"] == ["s10", "s11"]
-    names = dict(enumerate(CLASSES.names)) | {VOID: "void"}
+    names = dict(enumerate(CLASSES.names)) | {IGNORE_INDEX: "void"}
     for image, masks, sample in zip(images, options["masks"], data.splits["val"][:2], strict=True):
         height, width = sample["mask"].shape
         truth, prediction = (masks[kind]["mask_data"] for kind in ("truth", "prediction"))
@@ -72,9 +72,9 @@ def test_wandb_gets_one_panel_a_validation_with_masks_and_class_names(tmp_path: 
         np.testing.assert_array_equal(prediction[:height, :width], predicted(task, sample))
         assert image.shape == (65, 97, 3)  # the samples' sizes differ; W&B shows panels of one size only
         assert truth.shape == prediction.shape == (65, 97)
-        assert (image[height:] == VOID).all()
-        assert (truth[height:] == VOID).all()
-        assert (prediction[:, width:] == VOID).all()
+        assert (image[height:] == IGNORE_INDEX).all()
+        assert (truth[height:] == IGNORE_INDEX).all()
+        assert (prediction[:, width:] == IGNORE_INDEX).all()
         assert truth.dtype == prediction.dtype == np.uint8
         assert masks["truth"]["class_labels"] == masks["prediction"]["class_labels"] == names
 

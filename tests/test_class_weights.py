@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import TINY_NETWORK, TINY_TRAINER, only_run, refinenet
-from fake_data import make_camvid, make_cityscapes, make_voc, save_grey, save_image
+from helpers.commands import TINY_NETWORK, TINY_TRAINER, only_run, refinenet
+from helpers.fake_data import make_camvid, make_cityscapes, make_voc, save_gray, save_image
 from PIL import Image
 
 from refinenet_pl.data import CamVidDataModule
 from refinenet_pl.data.camvid import CAMVID
-from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_pixels
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_classes
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
 from refinenet_pl.errors import UserError
 
 # Three images: class 0 in all of them, class 1 in two, class 2 in one.
 LABELS = [
-    np.array([[0, 0, 0, 1, VOID, VOID]], np.uint8),
+    np.array([[0, 0, 0, 1, IGNORE_INDEX, IGNORE_INDEX]], np.uint8),
     np.array([[0, 0, 0, 0, 0, 0, 1, 1]], np.uint8),
-    np.array([[0, 2, VOID]], np.uint8),
+    np.array([[0, 2, IGNORE_INDEX]], np.uint8),
 ]
 
 
@@ -30,7 +30,7 @@ LABELS = [
 def dataset(tmp_path):
     """The three label images; their images do not exist, since counting must not read them."""
     for index, labels in enumerate(LABELS):
-        save_grey(tmp_path / f"{index}.png", labels)
+        save_gray(tmp_path / f"{index}.png", labels)
     samples = [Sample(tmp_path / "none.jpg", tmp_path / f"{index}.png", str(index)) for index in range(len(LABELS))]
     return SegmentationDataset(samples, num_classes=3)
 
@@ -42,20 +42,20 @@ def read(path: Path) -> list[float]:
 
 
 def test_pixels_and_images_are_counted_without_void(dataset):
-    counts = count_pixels(dataset, num_classes=3)
+    counts = count_classes(dataset, num_classes=3)
     assert counts.pixels.tolist() == [10, 3, 1]
     assert counts.images.tolist() == [3, 2, 1]
     assert counts.pixels_of_images.tolist() == [4 + 8 + 2, 4 + 8, 2]
 
 
 def test_median_frequency_is_over_the_images_in_which_a_class_occurs(dataset):
-    weights = METHODS["median_frequency"].weights(count_pixels(dataset, 3), "abc")
+    weights = METHODS["median_frequency"].weights(count_classes(dataset, 3), "abc")
     frequencies = [10 / 14, 3 / 12, 1 / 2]
     np.testing.assert_allclose(weights, [0.5 / frequency for frequency in frequencies], rtol=1e-12)
 
 
 def test_inverse_log_is_over_the_whole_split(dataset):
-    weights = METHODS["inverse_log"].weights(count_pixels(dataset, 3), "abc")
+    weights = METHODS["inverse_log"].weights(count_classes(dataset, 3), "abc")
     np.testing.assert_allclose(weights, [1 / math.log(1.02 + share / 14) for share in (10, 3, 1)], rtol=1e-12)
 
 
@@ -93,7 +93,7 @@ def test_median_frequency_of_real_camvid_is_near_segnets_published_weights(real_
     # publishes, in which signs are more than twice as frequent; no convention gives them exactly.
     published = [0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.6823, 6.2478, 7.3614]
     dataset = CamVidDataModule(real_data / "camvid").dataset("train")
-    weights = METHODS["median_frequency"].weights(count_pixels(dataset, 11), CAMVID.names)
+    weights = METHODS["median_frequency"].weights(count_classes(dataset, 11), CAMVID.names)
     others = np.arange(11) != CAMVID.names.index("sign")
     np.testing.assert_allclose(weights[others], np.array(published)[others], rtol=0.2)
 
@@ -170,14 +170,14 @@ def test_an_absent_class_is_named_and_no_file_is_written(experiment, tmp_path, m
     for path in (tmp_path / "camvid" / "trainannot").iterdir():
         labels = np.array(Image.open(path))
         labels[labels == CAMVID.names.index("fence")] = 0
-        save_grey(path, labels)
+        save_gray(path, labels)
     output = tmp_path / "weights.yaml"
     assert refinenet(monkeypatch, "class-weights", "--config", experiment, "--output", output) == 2
     assert "no pixel of the training split is fence," in capsys.readouterr().err
     assert not output.exists()
 
 
-def test_labels_painted_in_colours_are_refused(experiment, tmp_path, monkeypatch, capsys):
+def test_labels_painted_in_colors_are_refused(experiment, tmp_path, monkeypatch, capsys):
     path = tmp_path / "camvid" / "trainannot" / "train_1.png"
     save_image(path, np.zeros((48, 64), np.uint8))
     assert refinenet(monkeypatch, "class-weights", "--config", experiment) == 2

@@ -3,8 +3,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import fit_options, refinenet, refinenet_process
-from fake_data import make_camvid
+from helpers.commands import fit_options, refinenet, refinenet_process
+from helpers.fake_data import make_camvid
 
 import refinenet_pl
 
@@ -84,7 +84,7 @@ def test_resolution_of_logits_needs_a_network_that_has_them(tmp_path, monkeypatc
     assert "forward_logits" in capsys.readouterr().err
 
 
-def test_synchronised_batch_norm_that_would_lose_activations_is_refused(tmp_path, monkeypatch, capsys):
+def test_synchronized_batch_norm_that_would_lose_activations_is_refused(tmp_path, monkeypatch, capsys):
     options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
     encoder = ["--model.network.encoder_name=tu-test_efficientnet.r160_in1k", "--trainer.sync_batchnorm=true"]
     assert refinenet(monkeypatch, "fit", *options, *encoder) == 2

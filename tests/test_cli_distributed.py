@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import fit_options, only_run, refinenet, refinenet_process
-from fake_data import make_camvid, make_voc
+from helpers.commands import fit_options, only_run, refinenet, refinenet_process
+from helpers.fake_data import make_camvid, make_voc
 
 ARRAYS = ("class_names", "names", "image", "true", "predicted", "pixels")
 

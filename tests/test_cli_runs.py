@@ -10,8 +10,8 @@ import pytest
 import timm
 import torch
 import yaml
-from commands import fit_options, only_run, refinenet
-from fake_data import make_camvid
+from helpers.commands import fit_options, only_run, refinenet
+from helpers.fake_data import make_camvid
 from PIL import Image
 
 from refinenet_pl.data.camvid import CAMVID

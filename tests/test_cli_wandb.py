@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import fit_options, only_run, refinenet_process
-from fake_data import make_camvid
-from wandb_reader import read_offline_run
+from helpers.commands import fit_options, only_run, refinenet_process
+from helpers.fake_data import make_camvid
+from helpers.wandb_reader import read_offline_run
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 import yaml
-from commands import TINY_TRAINER, fit_options, only_run, refinenet
-from fake_data import make_camvid, make_voc
+from helpers.commands import TINY_TRAINER, fit_options, only_run, refinenet
+from helpers.fake_data import make_camvid, make_voc
+from helpers.published_weights import draw, published_shapes
 from PIL import Image
-from published_weights import draw, published_shapes
 from safetensors.torch import load_file
 
 from refinenet_pl import data

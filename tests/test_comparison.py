@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import refinenet
+from helpers.commands import refinenet
 
 from refinenet_pl.evaluation.comparison import compare, difference, in_words, score
 from refinenet_pl.evaluation.per_image import ImageMatrices

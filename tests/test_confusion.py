@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from tiny_fit import count_by_hand
+from helpers.tiny_fit import count_by_hand
 from torch import Tensor
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation import ConfusionMatrix
 
@@ -17,7 +17,7 @@ def labels(seed: int, shape: tuple[int, ...] = (40, 53)) -> tuple[Tensor, Tensor
     """Predicted and true labels of all classes at random, every fifth true one void, as a task and a dataset give."""
     random = np.random.default_rng(seed)
     truth = random.integers(0, CLASSES, shape, dtype=np.uint8)
-    truth[random.random(shape) < 0.2] = VOID
+    truth[random.random(shape) < 0.2] = IGNORE_INDEX
     return torch.from_numpy(random.integers(0, CLASSES, shape, dtype=np.uint8)), torch.from_numpy(truth)
 
 
@@ -36,7 +36,7 @@ def test_the_matrix_equals_a_count_pixel_by_pixel_that_leaves_void_out():
     matrix = counted(0).compute()
     assert matrix.dtype == torch.int64
     np.testing.assert_array_equal(matrix, by_hand(0))
-    assert matrix.sum() == (labels(0)[1] != VOID).sum()
+    assert matrix.sum() == (labels(0)[1] != IGNORE_INDEX).sum()
 
 
 def test_rows_are_the_truth_and_columns_the_prediction():
@@ -84,7 +84,7 @@ def test_counts_beyond_the_range_of_int32_and_of_float32_stay_exact():
 
 def test_nothing_but_void_and_no_pixel_at_all_count_nothing():
     metric = ConfusionMatrix(CLASSES)
-    metric.update(torch.zeros(4, 4, dtype=torch.uint8), torch.full((4, 4), VOID, dtype=torch.uint8))
+    metric.update(torch.zeros(4, 4, dtype=torch.uint8), torch.full((4, 4), IGNORE_INDEX, dtype=torch.uint8))
     metric.update(torch.zeros(0, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8))
     assert metric.compute().sum() == 0
 
@@ -105,7 +105,7 @@ def test_a_label_out_of_range_is_an_error_that_says_which(predicted, truth, name
 
 def test_a_predicted_label_out_of_range_does_not_matter_where_the_truth_is_void():
     metric = ConfusionMatrix(3)
-    metric.update(torch.tensor([7, 1]), torch.tensor([VOID, 1]))
+    metric.update(torch.tensor([7, 1]), torch.tensor([IGNORE_INDEX, 1]))
     assert metric.compute().sum() == 1
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from commands import fit_options, only_run, refinenet
-from fake_data import make_camvid
+from helpers.commands import fit_options, only_run, refinenet
+from helpers.fake_data import make_camvid
+from helpers.tiny_fit import SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
-from tiny_fit import SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 
 from refinenet_pl.training.costs import TrainingCosts
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from fake_data import blocks, make_camvid, save_grey, save_image
+from helpers.fake_data import blocks, make_camvid, save_gray, save_image
 from torch.utils.data import DataLoader, TensorDataset
 
 from refinenet_pl.data.base import evaluation_loader
@@ -37,7 +37,7 @@ def test_evaluation_gives_each_sample_alone_at_its_own_size(tmp_path):
     make_camvid(tmp_path, val=2)
     labels = blocks((33, 47), range(12), seed=9)
     save_image(tmp_path / "val" / "odd.png", labels)
-    save_grey(tmp_path / "valannot" / "odd.png", labels)
+    save_gray(tmp_path / "valannot" / "odd.png", labels)
     samples = list(camvid(tmp_path).val_dataloader())
     assert [sample["name"] for sample in samples] == ["odd", "val_0", "val_1"]
     assert [tuple(sample["mask"].shape) for sample in samples] == [(33, 47), (48, 64), (48, 64)]
@@ -66,7 +66,7 @@ def test_workers_augment_their_samples_differently(tmp_path):
     for name in ("train_0", "train_1"):  # the same image twice, one for each worker
         labels = blocks((48, 64), range(12), seed=0)
         save_image(tmp_path / "train" / f"{name}.png", labels)
-        save_grey(tmp_path / "trainannot" / f"{name}.png", labels)
+        save_gray(tmp_path / "trainannot" / f"{name}.png", labels)
     torch.manual_seed(0)
     first, second = camvid(tmp_path, batch_size=1, num_workers=2).train_dataloader()
     assert not torch.equal(first["image"], second["image"])

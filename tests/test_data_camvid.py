@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from fake_data import blocks, make_camvid
+from helpers.fake_data import blocks, make_camvid
 from PIL import Image
 
 from refinenet_pl.data.camvid import CAMVID, CamVidDataModule

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from fake_data import blocks, make_cityscapes
+from helpers.fake_data import blocks, make_cityscapes
 
 from refinenet_pl.data.cityscapes import CITYSCAPES, CityscapesDataModule
 from refinenet_pl.errors import UserError

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from fake_data import blocks, make_camvid, save_grey, save_image, save_palette
+from helpers.fake_data import blocks, make_camvid, save_gray, save_image, save_palette
 from PIL import Image
 from torchvision import tv_tensors
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.data.dataset import Sample, SegmentationDataset, read_image, read_mask
 from refinenet_pl.errors import UserError
 
@@ -31,8 +31,8 @@ def test_a_sample_holds_the_image_and_the_train_ids_as_bytes(pair):
 
 def test_label_values_become_train_ids(pair):
     labels = blocks((20, 30), [0, 1, 2, 3, 255], seed=0)
-    mask = SegmentationDataset([pair], 2, {0: VOID, 1: 1, 2: 0, 3: 1, 255: VOID})[0]["mask"].numpy()
-    assert set(mask[labels == 0]) == set(mask[labels == 255]) == {VOID}
+    mask = SegmentationDataset([pair], 2, {0: IGNORE_INDEX, 1: 1, 2: 0, 3: 1, 255: IGNORE_INDEX})[0]["mask"].numpy()
+    assert set(mask[labels == 0]) == set(mask[labels == 255]) == {IGNORE_INDEX}
     assert set(mask[(labels == 1) | (labels == 3)]) == {1}
     assert set(mask[labels == 2]) == {0}
 
@@ -51,12 +51,12 @@ def test_a_label_value_beyond_one_byte_is_an_error_too(tmp_path, value):
 
 
 def test_labels_of_another_size_than_their_image_are_an_error_with_both_sizes(pair):
-    save_grey(pair.mask, np.zeros((21, 30), np.uint8))
+    save_gray(pair.mask, np.zeros((21, 30), np.uint8))
     with pytest.raises(UserError, match=r"21 x 30.*20 x 30"):
         SegmentationDataset([pair], num_classes=4)[0]
 
 
-def test_labels_painted_in_colours_are_an_error(pair):
+def test_labels_painted_in_colors_are_an_error(pair):
     save_image(pair.mask, np.zeros((20, 30), np.uint8))
     with pytest.raises(UserError, match="mode RGB"):
         SegmentationDataset([pair], num_classes=4)[0]
@@ -114,9 +114,9 @@ def test_images_of_any_mode_become_rgb(tmp_path, mode):
     assert (image.int() - expected).abs().max() <= 3
 
 
-def test_sixteen_bit_greys_keep_their_range(tmp_path):
-    grey = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
-    Image.fromarray(grey).save(tmp_path / "image.png")
+def test_sixteen_bit_grays_keep_their_range(tmp_path):
+    gray = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
+    Image.fromarray(gray).save(tmp_path / "image.png")
     assert read_image(tmp_path / "image.png")[0].tolist() == [[0, 1, 128, 255]]
 
 
@@ -137,7 +137,7 @@ def test_images_are_turned_upright_only_where_asked(tmp_path):
 def test_an_error_in_a_worker_process_stays_a_user_error(tmp_path):
     from refinenet_pl.data.camvid import CamVidDataModule
 
-    save_grey(make_camvid(tmp_path) / "valannot" / "val_0.png", np.full((48, 64), 77, np.uint8))
+    save_gray(make_camvid(tmp_path) / "valannot" / "val_0.png", np.full((48, 64), 77, np.uint8))
     loader = CamVidDataModule(tmp_path, num_workers=1).val_dataloader()
     with pytest.raises(UserError, match="no class: 77"):
         list(loader)

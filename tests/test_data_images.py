@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from fake_data import blocks, save_image
+from helpers.fake_data import blocks, save_image
 from PIL import Image
 
 from refinenet_pl.data.images import ImageDataset, find_images

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_data import blocks, make_nyudv2, save_grey, save_list
+from helpers.fake_data import blocks, make_nyudv2, save_gray, save_list
 from PIL import Image
 
 from refinenet_pl.data.nyudv2 import NYUDv2DataModule
@@ -34,7 +34,7 @@ def shifted(raw):
 def plain_labels(root, *names):
     """Label images, in place of those there, that do not tell their form."""
     for name in names:
-        save_grey(root / "masks" / f"{name}.png", blocks((40, 50), NEITHER, seed=1))
+        save_gray(root / "masks" / f"{name}.png", blocks((40, 50), NEITHER, seed=1))
 
 
 @pytest.mark.parametrize("labels", ["auto", "from_zero"])
@@ -80,7 +80,7 @@ def test_labels_that_tell_nothing_are_an_error_that_asks_for_their_form(tmp_path
 
 def test_splits_of_different_forms_are_an_error_that_names_a_file_of_each(tmp_path):
     make_nyudv2(tmp_path, FROM_ONE)
-    save_grey(tmp_path / "masks" / "000001.png", np.full((40, 50), 255, np.uint8))
+    save_gray(tmp_path / "masks" / "000001.png", np.full((40, 50), 255, np.uint8))
     with pytest.raises(UserError, match=r"000001\.png holds 255.*000003\.png holds 40.*Bring all"):
         NYUDv2DataModule(tmp_path).setup("validate")
 
@@ -93,7 +93,7 @@ def test_a_file_with_the_values_of_both_forms_is_an_error(tmp_path):
 @pytest.mark.parametrize(("form", "other", "value"), [(FROM_ZERO, FROM_ONE, 40), (FROM_ONE, FROM_ZERO, 255)])
 def test_a_file_of_the_other_form_is_never_read_as_if_it_were_of_the_first(tmp_path, form, other, value):
     make_nyudv2(tmp_path, form)
-    save_grey(tmp_path / "masks" / "000004.png", np.resize(np.array(other, np.uint8), (40, 50)))
+    save_gray(tmp_path / "masks" / "000004.png", np.resize(np.array(other, np.uint8), (40, 50)))
     with pytest.raises(UserError, match=rf"000004\.png: holds label values that are no class: {value}\."):
         NYUDv2DataModule(tmp_path).dataset("train")[1]
 
@@ -154,7 +154,7 @@ def test_real_labels_come_through_unchanged_and_so_do_their_copies_in_the_other_
     raw = {name: np.asarray(Image.open(folder / f"{name}_mask.png")) for name in numbers}
     for name, labels in raw.items():
         (tmp_path / "zero" / "masks" / f"{name}.png").symlink_to(folder / f"{name}_mask.png")
-        save_grey(tmp_path / "one" / "masks" / f"{name}.png", np.where(labels == 255, 0, labels + 1).astype(np.uint8))
+        save_gray(tmp_path / "one" / "masks" / f"{name}.png", np.where(labels == 255, 0, labels + 1).astype(np.uint8))
     for form in ("zero", "one"):
         dataset = NYUDv2DataModule(tmp_path / form).dataset("val")
         samples = [dataset[index] for index in range(len(dataset))]

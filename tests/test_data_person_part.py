@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_data import blocks, make_person_part, save_list, save_palette
+from helpers.fake_data import blocks, make_person_part, save_list, save_palette
 from PIL import Image
 
 from refinenet_pl.data.person_part import PERSON_PART, PersonPartDataModule
@@ -56,7 +56,7 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
         PersonPartDataModule(tmp_path).setup("fit")
 
 
-def test_real_labels_and_colours_are_read_as_they_are(real_data, tmp_path):
+def test_real_labels_and_colors_are_read_as_they_are(real_data, tmp_path):
     folder = real_data / "samples" / "person_part"
     listed = [path.stem for path in sorted(folder.glob("*.jpg"))]
     assert len(listed) == 4

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_data import blocks, make_sbd, make_voc, save_list
+from helpers.fake_data import blocks, make_sbd, make_voc, save_list
 from PIL import Image
 
 from refinenet_pl.data.voc import VOC, VOCDataModule
@@ -114,7 +114,7 @@ def test_a_download_is_made_only_where_voc_is_missing_and_its_failure_explained(
         VOCDataModule(tmp_path / "nothing", download=True).prepare_data()
 
 
-def test_the_colours_are_the_devkits(real_data):
+def test_the_colors_are_the_devkits(real_data):
     path = next((real_data / "voc/VOCdevkit/VOC2012/SegmentationClass").glob("*.png"))
     palette = np.array(Image.open(path).getpalette()).reshape(-1, 3)
     assert np.array_equal(palette[:21], VOC.colors)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from probes import Validations, copied, same, tensors
-from pytorch_lightning.callbacks import ModelCheckpoint
-from tiny_fit import (
+from helpers.probes import Validations, copied, same, tensors
+from helpers.tiny_fit import (
     TinyData,
     tiny_task,
     tiny_trainer,
 )
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from refinenet_pl.training.callbacks import EMA

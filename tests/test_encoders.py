@@ -202,17 +202,17 @@ def test_pixel_statistics_are_those_of_the_weights(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_a_file_for_colours_serves_grey_images(name: str, tmp_path: Path) -> None:
+def test_a_file_for_colors_serves_gray_images(name: str, tmp_path: Path) -> None:
     torch.manual_seed(4)
-    coloured = make_encoder(name, 3, 3, None).eval()
-    torch.save(coloured.state_dict(), tmp_path / "weights.pth")
-    grey = make_encoder(name, 1, 3, str(tmp_path / "weights.pth")).eval()
+    colored = make_encoder(name, 3, 3, None).eval()
+    torch.save(colored.state_dict(), tmp_path / "weights.pth")
+    gray = make_encoder(name, 1, 3, str(tmp_path / "weights.pth")).eval()
     image = torch.rand(1, 1, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(grey(image)[-1], coloured(image.expand(-1, 3, -1, -1))[-1])
+        torch.testing.assert_close(gray(image)[-1], colored(image.expand(-1, 3, -1, -1))[-1])
 
 
-def test_where_a_file_cannot_serve_grey_images_it_is_said(classifier: State, tmp_path: Path) -> None:
+def test_where_a_file_cannot_serve_gray_images_it_is_said(classifier: State, tmp_path: Path) -> None:
     torch.save(classifier, tmp_path / "weights.pth")
     with pytest.raises(UserError, match="takes 3 channels, not in_channels=1"):
         make_encoder(TINY, 1, 5, str(tmp_path / "weights.pth"))

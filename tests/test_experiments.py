@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from commands import TINY_TRAINER, refinenet
-from fake_data import make_camvid, make_cityscapes, make_nyudv2, make_person_part, make_voc
+from helpers.commands import TINY_TRAINER, refinenet
+from helpers.fake_data import make_camvid, make_cityscapes, make_nyudv2, make_person_part, make_voc
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 

@@ -1,18 +1,18 @@
 import pytest
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import read_json, read_yaml, written_whole
+from refinenet_pl.files import atomic_write, read_json, read_yaml
 
 
 def test_a_file_gets_its_name_when_it_is_whole_and_keeps_the_old_one_otherwise(tmp_path):
     path = tmp_path / "new" / "file.txt"
-    with written_whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text("first")
         assert not path.exists()
     assert path.read_text() == "first"
 
     def write_half() -> None:
-        with written_whole(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text("sec")
             raise RuntimeError("halfway")
 

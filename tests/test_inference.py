@@ -10,20 +10,20 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from commands import fit_options, only_run, refinenet
-from fake_data import make_camvid
-from tiny_fit import CLASSES, tiny_network, tiny_sample, tiny_task
+from helpers.commands import fit_options, only_run, refinenet
+from helpers.fake_data import make_camvid
+from helpers.tiny_fit import CLASSES, tiny_network, tiny_sample, tiny_task
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation import Inference
-from refinenet_pl.evaluation.windows import Patch, cut, interpolate
+from refinenet_pl.evaluation.windows import Patch, interpolate, split_axis
 from refinenet_pl.networks import LightWeightRefineNet
 
 
 class PixelNetwork(nn.Module):
-    """Logits of each pixel from itself and its neighbours up to `reach` pixels away; counts the images it sees."""
+    """Logits of each pixel from itself and its neighbors up to `reach` pixels away; counts the images it sees."""
 
     def __init__(self, reach: int = 0, classes: int = 5) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def test_windows_of_a_resized_image_equal_the_resized_image_where_a_pixel_needs_
     network, image = PixelNetwork(), picture(64, 80)
     inference = Inference(scales=(1.5,), window=(24, 30), stride=(24, 30))
     whole, windowed = Inference(scales=(1.5,)).probabilities(network, image), inference.probabilities(network, image)
-    # Between two windows a pixel is read off the one that its centre lies in, not off both: so only there they differ.
+    # Between two windows a pixel is read off the one that its center lies in, not off both: so only there they differ.
     inside = torch.ones(64, 80, dtype=torch.bool)
     for edge in (16, 32, 48):
         inside[edge - 1 : edge + 1] = False
@@ -184,7 +184,7 @@ def test_the_windows_of_an_axis_decide_every_pixel_in_shares_that_sum_to_one(
     resized: int, length: int, side: int, stride: int
 ) -> None:
     shares = torch.zeros(length)
-    spans = cut(resized, length, side, stride, torch.device("cpu"))
+    spans = split_axis(resized, length, side, stride, torch.device("cpu"))
     for span in spans:
         assert 0 <= span.window.start < span.window.stop <= resized
         assert span.window.stop - span.window.start == side
@@ -206,7 +206,7 @@ def test_interpolation_along_an_axis_is_torchs(cells: int, size: int, dim: int) 
 def test_strips_together_are_the_upsampled_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("refinenet_pl.evaluation.windows.STRIP_ELEMENTS", 3 * 97 * 5 + 1)  # five rows a strip
     logits = picture(17, 25)
-    rows, columns = (cut(side, side, side, 1, logits.device)[0] for side in (65, 97))
+    rows, columns = (split_axis(side, side, side, 1, logits.device)[0] for side in (65, 97))
     strips = list(Patch(logits, rows, columns).strips())
     assert [strip.shape[1] for _, strip in strips] == [5] * 13
     expected = F.interpolate(logits[None], (65, 97), mode="bilinear")[0]

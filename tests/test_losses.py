@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 from refinenet_pl.training.losses import OHEM, CrossEntropy, Dice, Focal, Lovasz, WeightedSum
 
@@ -39,8 +39,8 @@ def batch(absent: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
     labels = torch.randint(0, CLASSES, (2, 6, 7), generator=generator)
     if absent is not None:
         labels[labels == absent] = (absent + 1) % CLASSES
-    labels[torch.rand(2, 6, 7, generator=generator) < 0.2] = VOID
-    assert 0 < (labels == VOID).sum() < labels.numel()
+    labels[torch.rand(2, 6, 7, generator=generator) < 0.2] = IGNORE_INDEX
+    assert 0 < (labels == IGNORE_INDEX).sum() < labels.numel()
     return logits.requires_grad_(), labels
 
 
@@ -50,7 +50,7 @@ def valid_pixels(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray
     exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
     truth = labels.numpy()
-    return probabilities[truth != VOID], truth[truth != VOID]
+    return probabilities[truth != IGNORE_INDEX], truth[truth != IGNORE_INDEX]
 
 
 def true_probabilities(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +61,7 @@ def true_probabilities(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.n
 @every_loss
 def test_an_all_void_batch_gives_zero_and_gradients_of_zeros(loss: nn.Module) -> None:
     logits, labels = batch()
-    value = loss(logits, torch.full_like(labels, VOID))
+    value = loss(logits, torch.full_like(labels, IGNORE_INDEX))
     value.backward()
     assert value.shape == ()
     assert value.item() == 0
@@ -75,14 +75,16 @@ def test_void_pixels_get_no_gradient_and_others_do(loss: nn.Module) -> None:
     (gradient,) = torch.autograd.grad(loss(logits, labels), logits)
     gradient = gradient.movedim(1, -1)
     assert torch.isfinite(gradient).all()
-    assert (gradient[labels == VOID] == 0).all()
-    assert (gradient[labels != VOID] != 0).any()
+    assert (gradient[labels == IGNORE_INDEX] == 0).all()
+    assert (gradient[labels != IGNORE_INDEX] != 0).any()
 
 
 @every_loss
 def test_the_value_does_not_depend_on_logits_at_void_pixels(loss: nn.Module) -> None:
     logits, labels = batch()
-    changed = torch.where((labels == VOID).unsqueeze(1), torch.tensor([50.0, -9, 0, 7, 1]).view(1, -1, 1, 1), logits)
+    changed = torch.where(
+        (labels == IGNORE_INDEX).unsqueeze(1), torch.tensor([50.0, -9, 0, 7, 1]).view(1, -1, 1, 1), logits
+    )
     assert loss(changed, labels).item() == loss(logits, labels).item()
 
 
@@ -90,7 +92,7 @@ def test_the_value_does_not_depend_on_logits_at_void_pixels(loss: nn.Module) -> 
 def test_the_value_does_not_depend_on_where_pixels_are_nor_on_added_void(loss: nn.Module) -> None:
     logits, labels = batch()
     flat = logits.movedim(1, 0).reshape(1, CLASSES, 1, -1)
-    padded = F.pad(flat, (0, 40)), F.pad(labels.reshape(1, 1, -1), (0, 40), value=VOID)
+    padded = F.pad(flat, (0, 40)), F.pad(labels.reshape(1, 1, -1), (0, 40), value=IGNORE_INDEX)
     torch.testing.assert_close(loss(*padded), loss(logits, labels))
 
 
@@ -145,7 +147,7 @@ def test_class_weights_of_the_wrong_number_are_refused_with_both_numbers(make: t
 def test_cross_entropy_is_that_of_torch(weights: list[float] | None, smoothing: float) -> None:
     logits, labels = batch()
     tensor = None if weights is None else torch.tensor(weights)
-    expected = F.cross_entropy(logits, labels, weight=tensor, ignore_index=VOID, label_smoothing=smoothing)
+    expected = F.cross_entropy(logits, labels, weight=tensor, ignore_index=IGNORE_INDEX, label_smoothing=smoothing)
     value = CrossEntropy(weights, smoothing)(logits, labels)
     torch.testing.assert_close(value, expected)
     (gradient,) = torch.autograd.grad(value, logits)
@@ -161,7 +163,7 @@ def test_cross_entropy_is_the_weighted_mean_of_minus_log_p() -> None:
 
 def test_classes_of_weight_zero_alone_give_zero_instead_of_nan() -> None:
     logits, labels = batch()
-    only = torch.where(labels == VOID, VOID, 3)
+    only = torch.where(labels == IGNORE_INDEX, IGNORE_INDEX, 3)
     assert CrossEntropy(WEIGHTS)(logits, only).item() == 0
 
 
@@ -217,7 +219,7 @@ def test_dice_is_its_formula_over_the_classes_present(absent: int | None) -> Non
 
 def test_dice_is_that_of_smp_where_every_class_is_present() -> None:
     logits, labels = batch()
-    expected = smp.losses.DiceLoss(mode="multiclass", ignore_index=VOID)(logits, labels)
+    expected = smp.losses.DiceLoss(mode="multiclass", ignore_index=IGNORE_INDEX)(logits, labels)
     torch.testing.assert_close(Dice()(logits, labels), expected)
 
 
@@ -245,7 +247,7 @@ def test_lovasz_is_the_extension_of_the_jaccard_set_function(absent: int | None)
 def test_lovasz_and_its_gradient_are_those_of_smp() -> None:
     logits, labels = batch(absent=1)
     value = Lovasz()(logits, labels)
-    expected = smp.losses.LovaszLoss(mode="multiclass", ignore_index=VOID)(logits, labels)
+    expected = smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE_INDEX)(logits, labels)
     torch.testing.assert_close(value, expected)
     (gradient,) = torch.autograd.grad(value, logits)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected, logits)[0], rtol=1e-4, atol=1e-7)
@@ -255,7 +257,7 @@ def test_lovasz_of_hard_predictions_is_one_minus_mean_iou() -> None:
     logits, labels = batch()
     prediction = logits.argmax(dim=1)
     saturated = 1e4 * F.one_hot(prediction, CLASSES).movedim(-1, 1).float()
-    guess, truth = prediction[labels != VOID].numpy(), labels[labels != VOID].numpy()
+    guess, truth = prediction[labels != IGNORE_INDEX].numpy(), labels[labels != IGNORE_INDEX].numpy()
     iou = [((guess == c) & (truth == c)).sum() / ((guess == c) | (truth == c)).sum() for c in np.unique(truth)]
     assert Lovasz()(saturated, labels).item() == pytest.approx(1 - np.mean(iou), rel=1e-5)
 
@@ -265,7 +267,7 @@ def test_lovasz_gradients_stay_exact_on_many_pixels() -> None:
     logits = torch.randn(1, 2, 512, 512, generator=generator).requires_grad_()
     labels = (torch.rand(1, 512, 512, generator=generator) < 0.4).long()
     (gradient,) = torch.autograd.grad(Lovasz()(logits, labels), logits)
-    # Differences of the Jaccard loss in float64: in float32 they are wrong by half a per cent at this size.
+    # Differences of the Jaccard loss in float64: in float32 they are wrong by half a percent at this size.
     p, truth = valid_pixels(logits, labels)
     slopes = np.zeros(len(truth))  # of the loss by the probability of class 1
     for index, sign in ((0, -1), (1, 1)):

@@ -141,7 +141,7 @@ def test_the_activation_applies_to_the_output_and_not_to_the_logits(network: Net
         torch.testing.assert_close(whole.forward_logits(images), plain.forward_logits(images))
 
 
-def symmetrise(network: nn.Module, turn: Callable[[Tensor], Tensor]) -> None:
+def symmetrize(network: nn.Module, turn: Callable[[Tensor], Tensor]) -> None:
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -164,12 +164,12 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
         (LightWeightRefineNet, "mobilenet_v2"),
     ],
 )
-def test_nothing_in_the_geometry_favours_a_side(
+def test_nothing_in_the_geometry_favors_a_side(
     network: Network, encoder: str, turn: Callable[[Tensor], Tensor]
 ) -> None:
     # At sizes 32 k + 1 strided convolutions sample symmetrically, so that any shift is the decoder's.
     whole, images = small(network, encoder_name=encoder), torch.rand(1, 3, 65, 97)
-    symmetrise(whole, turn)
+    symmetrize(whole, turn)
     with torch.no_grad():
         expected, found = turn(whole(images)), whole(turn(images))
     assert expected.std() > 1e-3

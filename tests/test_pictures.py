@@ -1,4 +1,4 @@
-"""Pictures of masks, read back: values, colours and sizes."""
+"""Pictures of masks, read back: values, colors and sizes."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinenet_pl.data.classes import VOID, voc_colors
+from refinenet_pl.data.classes import IGNORE_INDEX, voc_colors
 from refinenet_pl.evaluation.pictures import colorize, overlay, palette_image, panel, save_picture
 
 COLORS = [(10, 20, 30), (200, 100, 0), (0, 0, 255)]
-LABELS = np.array([[0, 1, 2], [2, VOID, 0]], dtype=np.uint8)
+LABELS = np.array([[0, 1, 2], [2, IGNORE_INDEX, 0]], dtype=np.uint8)
 RGB = np.array(
     [[(10, 20, 30), (200, 100, 0), (0, 0, 255)], [(0, 0, 255), (255, 255, 255), (10, 20, 30)]], dtype=np.uint8
 )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
-def test_a_palette_file_holds_the_labels_themselves_and_shows_the_classes_colours(tmp_path: Path, dtype: type):
+def test_a_palette_file_holds_the_labels_themselves_and_shows_the_classes_colors(tmp_path: Path, dtype: type):
     save_picture(tmp_path / "mask.png", palette_image(LABELS.astype(dtype), COLORS))
     with Image.open(tmp_path / "mask.png") as picture:
         assert picture.mode == "P"
@@ -34,12 +34,12 @@ def test_a_palette_has_room_for_255_classes_beside_void(tmp_path: Path):
     np.testing.assert_array_equal(colors, [*voc_colors(255), (255, 255, 255)])
 
 
-def test_colorize_gives_each_label_its_colour_and_void_white():
+def test_colorize_gives_each_label_its_color_and_void_white():
     np.testing.assert_array_equal(colorize(LABELS, COLORS), RGB)
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.25, 0.5, 1.0])
-def test_an_overlay_mixes_image_and_colours_by_opacity(opacity: float):
+def test_an_overlay_mixes_image_and_colors_by_opacity(opacity: float):
     image = np.random.default_rng(0).integers(0, 256, (2, 3, 3), dtype=np.uint8)
     mixed = overlay(image, LABELS, COLORS, opacity)
     assert mixed.dtype == np.uint8

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import refinenet
+from helpers.commands import refinenet
 
 from refinenet_pl.cli.main import COMMANDS
 

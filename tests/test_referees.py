@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as cityscapes
-from fake_data import blocks, save_grey, save_image
+from helpers.fake_data import blocks, save_gray, save_image
 
 from refinenet_pl.data import CityscapesDataModule
 from refinenet_pl.data.cityscapes import CITYSCAPES, EVALUATED_IDS
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_iou
 
 TRAIN, BUS, MOTORCYCLE = (CITYSCAPES.names.index(name) for name in ("train", "bus", "motorcycle"))
@@ -23,7 +23,7 @@ def disturbed(truth: np.ndarray, classes: Sequence[int], seed: int) -> np.ndarra
     """A prediction that is right on three pixels of four; void gets classes like any other pixel."""
     random = np.random.default_rng(seed)
     guessed = random.choice(classes, truth.shape).astype(np.uint8)
-    return np.where((random.random(truth.shape) < 0.75) & (truth != VOID), truth, guessed)
+    return np.where((random.random(truth.shape) < 0.75) & (truth != IGNORE_INDEX), truth, guessed)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def val_split(tmp_path: Path) -> Path:
         stem = f"frankfurt_000000_{seed:06d}"
         labels = blocks((64, 128), ids, seed, block=5)
         save_image(tmp_path / "leftImg8bit" / "val" / "frankfurt" / f"{stem}_leftImg8bit.png", labels)
-        save_grey(tmp_path / "gtFine" / "val" / "frankfurt" / f"{stem}_gtFine_labelIds.png", labels)
+        save_gray(tmp_path / "gtFine" / "val" / "frankfurt" / f"{stem}_gtFine_labelIds.png", labels)
     return tmp_path
 
 
@@ -48,7 +48,7 @@ def test_figures_equal_those_of_cityscapes_own_scripts(val_split: Path):
         ours.update(torch.from_numpy(predicted), truth)
         truths.append(str(sample.mask))
         predictions.append(str(val_split / "predictions" / f"{index}.png"))
-        save_grey(Path(predictions[-1]), np.array(EVALUATED_IDS, np.uint8)[predicted])
+        save_gray(Path(predictions[-1]), np.array(EVALUATED_IDS, np.uint8)[predicted])
 
     options = copy.copy(cityscapes.args)
     options.evalInstLevelScore = options.JSONOutput = False
@@ -64,7 +64,7 @@ def test_figures_equal_those_of_cityscapes_own_scripts(val_split: Path):
 
 
 def voc_devkit(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], float]:
-    """IoU in per cent of 21 classes and their mean, by a joint histogram of truth and result, as in VOCevalseg.m."""
+    """IoU in percent of 21 classes and their mean, by a joint histogram of truth and result, as in VOCevalseg.m."""
     number = 21
     counts = np.zeros(number**2)
     for result, truth in pairs:
@@ -85,7 +85,7 @@ def test_the_voc_convention_equals_the_devkits_evaluation(absent: tuple[int, ...
     classes = [label for label in range(21) if label not in absent]
     ours, pairs = ConfusionMatrix(21), []
     for seed, size in enumerate([(90, 120), (101, 77), (64, 64)]):
-        truth = blocks(size, [*classes, VOID], seed, block=6)
+        truth = blocks(size, [*classes, IGNORE_INDEX], seed, block=6)
         pairs.append((disturbed(truth, classes, seed), truth))
         ours.update(*map(torch.from_numpy, pairs[-1]))
     accuracies, average = voc_devkit(pairs)

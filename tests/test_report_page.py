@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_study
-from browser import chromium, clip, column, heading, numbers, source
-from commands import refinenet
-from fake_data import make_camvid
-from fake_study import finish, write_study
+from helpers import tiny_study
+from helpers.browser import chromium, clip, column, heading, numbers, source
+from helpers.commands import refinenet
+from helpers.fake_data import make_camvid
+from helpers.fake_study import finish, write_study
+from helpers.tiny_fit import count_by_hand
+from helpers.tiny_study import POOLING
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
-from tiny_fit import count_by_hand
-from tiny_study import POOLING
 
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.reports.page import page
@@ -104,7 +104,7 @@ def test_the_predictions_in_the_page_are_those_that_were_scored_image_by_image_a
 
 def test_real_runs_are_configured_as_their_study_says_whether_trained_or_only_evaluated(content):
     expected = ["All 3 cells have finished.", "Every finished run was configured as the study says."]
-    assert (content["warnings"], content["amiss"]) == (expected, False)
+    assert (content["warnings"], content["incomplete"]) == (expected, False)
 
 
 def test_images_are_chosen_where_the_rows_spread_most(runs, content):

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from fake_study import finish, write_study
+from helpers.fake_study import finish, write_study
 from matplotlib.colors import to_hex
 from PIL import Image
 
@@ -41,7 +41,7 @@ def test_curves_are_means_over_seeds_with_each_seed_as_a_thin_line(summary, draw
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("training step", "mean IoU, %")
 
 
-def test_no_two_rows_share_colour_marker_or_dashes(drawn):
+def test_no_two_rows_share_color_marker_or_dashes(drawn):
     (axes,) = drawn["learning_curves"][0].axes
     lines = [line for line in axes.lines if not line.get_label().startswith("_")]
     looks = [(to_hex(line.get_color()), line.get_marker(), str(line.get_linestyle())) for line in lines]

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from fake_study import CLASSES, finish, write_study
+from helpers.fake_study import CLASSES, finish, write_study
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import compare
@@ -113,7 +113,7 @@ def test_costs_that_nobody_measured_are_nothing(tmp_path):
         assert set(vars(row.costs).values()) == {None}
 
 
-def test_of_half_a_study_what_there_is_is_summarised_and_what_is_missing_is_named(tmp_path):
+def test_of_half_a_study_what_there_is_is_summarized_and_what_is_missing_is_named(tmp_path):
     path = write_study(tmp_path)
     unfinished = ["pooling-none_seed-1", "pooling-improved_seed-0", "pooling-improved_seed-1"]
     study = finish(path, tmp_path / "runs", images=3, unfinished=unfinished)

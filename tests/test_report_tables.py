@@ -9,7 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from fake_study import CLASSES, finish, write_study
+from helpers.fake_study import CLASSES, finish, write_study
 
 from refinenet_pl.reports.documents import comma_separated, escaped, latex, markdown
 from refinenet_pl.reports.report import report

@@ -1,4 +1,4 @@
-"""results.json and the table: all figures, every class, valid JSON, and never half a file."""
+"""results.json and the table: all metrics, every class, valid JSON, and never half a file."""
 
 import json
 import re
@@ -11,13 +11,8 @@ from rich.console import Console
 
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.evaluation.results import (
-    results_table,
-    summarize,
-    summarize_boundaries,
-    summarize_intervals,
-    write_json,
-)
+from refinenet_pl.evaluation.results import results_table, summarize, summarize_boundaries, summarize_intervals
+from refinenet_pl.files import write_json
 
 NAMES = ("road", "car", "train", "sky")
 MATRIX = torch.tensor([[6, 2, 0, 0], [1, 3, 0, 4], [0, 0, 0, 0], [0, 0, 0, 0]])

@@ -10,12 +10,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from probes import predicted
+from helpers.probes import predicted
+from helpers.tiny_fit import CLASSES, SQUARE, TinyData, count_by_hand, tiny_sample, tiny_task, tiny_trainer
 from rich.console import Console
-from tiny_fit import CLASSES, SQUARE, TinyData, count_by_hand, tiny_sample, tiny_task, tiny_trainer
 
 import refinenet_pl
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
 from refinenet_pl.evaluation.per_image import ImageMatrices
@@ -90,11 +90,11 @@ def test_a_class_that_is_nowhere_has_no_figure_in_the_results(tmp_path: Path):
             return torch.eye(4)[0].view(1, 4, 1, 1).expand(len(images), 4, *images.shape[-2:])
 
     trainer = tiny_trainer(tmp_path, callbacks=[ResultsWriter()])
-    data = TinyData(val=[tiny_sample(SQUARE, seed=0, values=(0, 1, VOID))])
+    data = TinyData(val=[tiny_sample(SQUARE, seed=0, values=(0, 1, IGNORE_INDEX))])
     trainer.validate(tiny_task(network=Ground()), datamodule=data, verbose=False)
     results = json.loads((tmp_path / "results.json").read_text())
     mask = data.splits["val"][0]["mask"]
-    share = int((mask == 0).sum()) / int((mask != VOID).sum())
+    share = int((mask == 0).sum()) / int((mask != IGNORE_INDEX).sum())
     assert results["per_class_iou"] == {"ground": pytest.approx(share), "wall": 0.0, "roof": None, "sky": None}
     assert results["miou"] == pytest.approx(share / 2)
 

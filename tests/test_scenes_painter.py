@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.data.scenes_painter import POLE, SCENES, SKY, paint_scene
 
 Scenes = list[tuple[np.ndarray, np.ndarray]]
@@ -33,7 +33,7 @@ def test_picture_and_labels_have_the_size_asked_for(size: tuple[int, int]) -> No
     assert picture.shape == (*size, 3)
     assert labels.shape == size
     assert picture.dtype == labels.dtype == np.uint8
-    assert set(np.unique(labels)) <= {*range(len(SCENES)), VOID}
+    assert set(np.unique(labels)) <= {*range(len(SCENES)), IGNORE_INDEX}
 
 
 def test_every_class_is_in_most_of_twenty_pictures(scenes: Scenes) -> None:
@@ -42,7 +42,7 @@ def test_every_class_is_in_most_of_twenty_pictures(scenes: Scenes) -> None:
 
 
 def test_void_borders_are_thin(scenes: Scenes) -> None:
-    shares = [np.mean(labels == VOID) for _, labels in scenes]
+    shares = [np.mean(labels == IGNORE_INDEX) for _, labels in scenes]
     assert min(shares) > 0.02
     assert np.mean(shares) < 0.12
 
@@ -50,7 +50,7 @@ def test_void_borders_are_thin(scenes: Scenes) -> None:
 def test_classes_touch_only_across_void(scenes: Scenes) -> None:
     labels = scenes[0][1].astype(int)
     for one, next_to_it in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
-        assert not np.any((one != next_to_it) & (one != VOID) & (next_to_it != VOID))
+        assert not np.any((one != next_to_it) & (one != IGNORE_INDEX) & (next_to_it != IGNORE_INDEX))
 
 
 def test_sky_is_above_and_poles_are_thin_but_survive_the_borders(scenes: Scenes) -> None:
@@ -63,8 +63,8 @@ def test_sky_is_above_and_poles_are_thin_but_survive_the_borders(scenes: Scenes)
 
 
 def test_colors_alone_tell_little(scenes: Scenes, other_scenes: Scenes) -> None:
-    colors, train_ids = labelled_pixels(scenes)
-    unseen, truth = labelled_pixels(other_scenes)
+    colors, train_ids = labeled_pixels(scenes)
+    unseen, truth = labeled_pixels(other_scenes)
     means = np.stack([colors[train_ids == train_id].mean(axis=0) for train_id in range(len(SCENES))])
     # |a - b|^2 without the part that is the same for every class.
     nearest = np.argmin((means**2).sum(axis=1) - 2 * unseen @ means.T, axis=1)
@@ -75,14 +75,14 @@ def test_colors_alone_tell_little(scenes: Scenes, other_scenes: Scenes) -> None:
     assert mean_iou(histogram.argmax(axis=0)[bins(unseen)], truth) < 0.45
 
 
-def labelled_pixels(scenes: Scenes) -> tuple[np.ndarray, np.ndarray]:
-    """Colours float [n, 3] and train ids [n] of all pixels that are not void."""
-    colors = np.concatenate([picture[labels != VOID] for picture, labels in scenes]).astype(float)
-    return colors, np.concatenate([labels[labels != VOID] for _, labels in scenes])
+def labeled_pixels(scenes: Scenes) -> tuple[np.ndarray, np.ndarray]:
+    """Colors float [n, 3] and train ids [n] of all pixels that are not void."""
+    colors = np.concatenate([picture[labels != IGNORE_INDEX] for picture, labels in scenes]).astype(float)
+    return colors, np.concatenate([labels[labels != IGNORE_INDEX] for _, labels in scenes])
 
 
 def bins(colors: np.ndarray) -> np.ndarray:
-    """Which of 16 x 16 x 16 cells of RGB each colour falls into."""
+    """Which of 16 x 16 x 16 cells of RGB each color falls into."""
     return (colors.astype(int) // 16) @ np.array([256, 16, 1])
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import refinenet
-from tiny_study import POOLING, write_study
+from helpers.commands import refinenet
+from helpers.tiny_study import POOLING, write_study
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.loading import load_study
@@ -50,7 +50,7 @@ def test_an_override_with_a_section_replaces_the_whole_section(tmp_path):
 def test_cells_that_differ_in_inference_alone_share_a_training(tmp_path):
     test = {"one": {"model.inference.scales": [1.0]}, "two": {"model.inference.scales": [0.5, 1.0]}}
     study = load_study(write_study(tmp_path, factors={"pooling": POOLING, "test": test}, seeds=[0, 1]))
-    shared = [[(*cell.levels.values(), cell.seed) for cell in cells] for cells in study.trainings]
+    shared = [[(*cell.levels.values(), cell.seed) for cell in cells] for cells in study.cell_groups]
     assert shared == [[(p, "one", s), (p, "two", s)] for s in (0, 1) for p in ("none", "original")]
 
 

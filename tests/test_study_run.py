@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from commands import refinenet, refinenet_process
-from tiny_study import POOLING, write_study
-from wandb_reader import read_offline_run
+from helpers.commands import refinenet, refinenet_process
+from helpers.tiny_study import POOLING, write_study
+from helpers.wandb_reader import read_offline_run
 
-from refinenet_pl.studies.commands import trainings
+from refinenet_pl.studies.commands import cell_groups
 from refinenet_pl.studies.folders import CellFolder, deviations
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import inference_file, read_rows
-from refinenet_pl.studies.pool import Pool, Progress, reason
+from refinenet_pl.studies.pool import Pool, Progress, failure_message
 
 ORIGINAL = {"original": POOLING["original"]}
 TEST = {"one": {"model.inference.scales": [1.0]}, "mirrored": {"model.inference.flip": True}}
@@ -115,13 +115,13 @@ def test_the_same_cell_gives_the_same_figures_to_the_last_digit(folder, tmp_path
 
 def test_only_the_cells_asked_for_are_run_and_unknown_names_are_refused(tmp_path, monkeypatch, capsys):
     study = load_study(write_study(tmp_path, factors={"pooling": POOLING, "test": TEST}, seeds=[0, 1]))
-    chosen = trainings(study, tmp_path, [], {"pooling": "none", "test": "mirrored", "seed": "1"})
+    chosen = cell_groups(study, tmp_path, [], {"pooling": "none", "test": "mirrored", "seed": "1"})
     names = [each.name for training in chosen for each in training.cells]
     assert names == [
         "pooling-none_test-one_seed-1",
         "pooling-none_test-mirrored_seed-1",
     ]  # the first is what is evaluated
-    (row,) = trainings(study, tmp_path, [], {"row": "pooling-none_test-one", "seed": "0"})
+    (row,) = cell_groups(study, tmp_path, [], {"row": "pooling-none_test-one", "seed": "0"})
     assert [each.name for each in row.cells] == ["pooling-none_test-one_seed-0"]
     for wrong, message in {
         "size=3": "no factor size",
@@ -226,13 +226,13 @@ def test_the_experiment_that_a_cell_was_started_with_lies_beside_its_runs(folder
 
 def test_a_trainings_devices_are_the_cells_unless_options_say_otherwise(tmp_path):
     study = load_study(write_study(tmp_path, overrides={"trainer.devices": 2, "trainer.num_nodes": 3}))
-    said = trainings(study, tmp_path, [])[0]
+    said = cell_groups(study, tmp_path, [])[0]
     assert (said.devices, said.nodes) == (2, 3)
     for options in (
         ["--trainer.devices=8", "--trainer.num_nodes=1"],
         ["--trainer.devices", "8", "--trainer.num_nodes", "1"],
     ):
-        other = trainings(study, tmp_path, options)[0]
+        other = cell_groups(study, tmp_path, options)[0]
         assert (other.devices, other.nodes) == (8, 1)
 
 
@@ -256,7 +256,7 @@ def test_each_process_sees_gpus_of_its_own(tmp_path):
                 named = [word for word in environment if word.startswith(b"CUDA_VISIBLE")]
                 seen.setdefault(running.cell.levels["pooling"], named)
 
-    progress = pool.run(trainings(study, tmp_path, []), look)
+    progress = pool.run(cell_groups(study, tmp_path, []), look)
     assert seen == {"upwards": [b"CUDA_VISIBLE_DEVICES=3"], "sideways": [b"CUDA_VISIBLE_DEVICES=5"]}
     assert set(progress.failed) == {"pooling-upwards_seed-0", "pooling-sideways_seed-0"}
     assert sorted(pool.free) == ["3", "5"]
@@ -276,4 +276,4 @@ def test_the_reason_of_a_failure_is_what_the_log_says_from_its_last_error_on(log
     path = tmp_path / "log.txt"
     if log is not None:
         path.write_text(log)
-    assert reason("exit status 2", path) == f"exit status 2, {path}: {told}"
+    assert failure_message("exit status 2", path) == f"exit status 2, {path}: {told}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import refinenet_process
+from helpers.commands import refinenet_process
 
 STUDY = Path(__file__).parents[1] / "experiments" / "studies" / "chained_pooling_scenes.yaml"
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import only_run, refinenet_process
-from fake_data import make_camvid
-from fake_slurm import install_fake_slurm
+from helpers.commands import only_run, refinenet_process
+from helpers.fake_data import make_camvid
+from helpers.fake_slurm import install_fake_slurm
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies import slurm
-from refinenet_pl.studies.commands import Training, trainings
+from refinenet_pl.studies.commands import CellGroup, cell_groups
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.slurm import SlurmQueue, slurm_parameters
 
@@ -26,12 +26,12 @@ SHOWN = {"whole": {}, "mirrored": {"model.inference": {"flip": True}}}
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch):
-    """Look often, since trainings of a second are over soon."""
+    """Look often, since cell_groups of a second are over soon."""
     monkeypatch.setattr(slurm, "POLL_SECONDS", 0.2)
 
 
-def make_study(folder: Path, overrides: dict | None = None, **study: object) -> list[Training]:
-    """The trainings of a study of a tiny network on a small fake CamVid."""
+def make_study(folder: Path, overrides: dict | None = None, **study: object) -> list[CellGroup]:
+    """The cell_groups of a study of a tiny network on a small fake CamVid."""
     make_camvid(folder / "camvid")
     base = {
         "trainer": {"accelerator": "cpu", "max_epochs": 1, "log_every_n_steps": 1},
@@ -51,14 +51,14 @@ def make_study(folder: Path, overrides: dict | None = None, **study: object) -> 
     (folder / "base.yaml").write_text(yaml.safe_dump(base))
     content = {"base": "base.yaml", "image_size": [48, 64], "overrides": overrides or {}, **study}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    return trainings(load_study(folder / "tiny.yaml"), folder / "runs", [])
+    return cell_groups(load_study(folder / "tiny.yaml"), folder / "runs", [])
 
 
-def finished(training: Training) -> list[bool]:
+def finished(training: CellGroup) -> list[bool]:
     return [training.folder(cell).finished is not None for cell in training.cells]
 
 
-def submitted(training: Training) -> list[str]:
+def submitted(training: CellGroup) -> list[str]:
     """The jobs that a training was ever given."""
     return sorted(path.name for path in (training.folder(training.cells[0]).path / "job").glob("*_submitted.pkl"))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from commands import fit_options, only_run, refinenet_process
-from fake_data import make_camvid
-from wandb_reader import read_offline_run
+from helpers.commands import fit_options, only_run, refinenet_process
+from helpers.fake_data import make_camvid
+from helpers.wandb_reader import read_offline_run
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.loading import load_study

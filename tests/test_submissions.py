@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import fit_options, only_run, refinenet, refinenet_process
-from fake_data import PALETTE, blocks, make_camvid, make_cityscapes, make_voc, save_grey
+from helpers.commands import fit_options, only_run, refinenet, refinenet_process
+from helpers.fake_data import PALETTE, blocks, make_camvid, make_cityscapes, make_voc, save_gray
 from PIL import Image
 
 from refinenet_pl.data.cityscapes import EVALUATED_IDS
@@ -65,7 +65,7 @@ def pictures(archive: Path) -> dict[str, Image.Image]:
         return {name: Image.open(io.BytesIO(file.read())) for name, file in files.items() if file}
 
 
-def test_cityscapes_gets_label_ids_in_a_zip_of_one_grey_png_an_image(cityscapes, tmp_path, monkeypatch, capsys):
+def test_cityscapes_gets_label_ids_in_a_zip_of_one_gray_png_an_image(cityscapes, tmp_path, monkeypatch, capsys):
     root, checkpoint = cityscapes
     images = root / "leftImg8bit" / "test"
     assert refinenet(monkeypatch, *predict(checkpoint, images, tmp_path, "--submission=cityscapes")) == 0
@@ -120,7 +120,7 @@ def test_cityscapes_own_evaluation_of_the_archive_gives_the_figures_of_validate(
     pytest.importorskip("cityscapesscripts")
     root, checkpoint = make_cityscapes(tmp_path / "cityscapes"), cityscapes[1]
     for seed, path in enumerate(root.glob("gtFine/val/*/*_labelIds.png")):
-        save_grey(path, blocks((32, 64), range(34), seed, block=4))  # their evaluation does not know 255
+        save_gray(path, blocks((32, 64), range(34), seed, block=4))  # their evaluation does not know 255
     validate = ["validate", "--ckpt_path", checkpoint, f"--data.root={root}", "--runs", tmp_path / "runs"]
     assert refinenet(monkeypatch, *validate) == 0
     images = root / "leftImg8bit" / "val"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from probes import copied, encoder_norms
-from tiny_fit import (
+from helpers.probes import copied, encoder_norms
+from helpers.tiny_fit import (
     TinyData,
     tiny_network,
     tiny_task,
@@ -75,7 +75,7 @@ def test_one_image_a_batch_is_fine_where_batch_norm_is_frozen(tmp_path: Path):
     tiny_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(task, datamodule=TinyData(batch_size=1))
 
 
-def test_synchronised_batch_norm_is_refused_on_a_cpu(tmp_path: Path):
+def test_synchronized_batch_norm_is_refused_on_a_cpu(tmp_path: Path):
     task = tiny_task(network=nn.SyncBatchNorm.convert_sync_batchnorm(tiny_network()))
     with pytest.raises(UserError, match="sync_batchnorm needs GPUs"):
         tiny_trainer(tmp_path).fit(task, datamodule=TinyData())

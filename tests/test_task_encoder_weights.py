@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from commands import TINY_TRAINER, only_run, refinenet
-from fake_data import make_camvid
+from helpers.commands import TINY_TRAINER, only_run, refinenet
+from helpers.fake_data import make_camvid
 from torch import nn
 from torchvision.models import mobilenet_v2
 

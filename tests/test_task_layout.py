@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from probes import adamw, copied, losses_of, same, tensors
-from pytorch_lightning.callbacks import ModelCheckpoint
-from tiny_fit import (
+from helpers.probes import adamw, copied, losses_of, same, tensors
+from helpers.tiny_fit import (
     SQUARE,
     TinyData,
     tiny_sample,
     tiny_task,
     tiny_trainer,
 )
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from refinenet_pl.training.callbacks import EMA

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import pytorch_lightning as pl
-from probes import Rates, copied, encoder_norms, same
-from pytorch_lightning.callbacks import ModelCheckpoint
-from tiny_fit import (
+from helpers.probes import Rates, copied, encoder_norms, same
+from helpers.tiny_fit import (
     SQUARE,
     TinyData,
     sgd,
@@ -17,6 +16,7 @@ from tiny_fit import (
     tiny_task,
     tiny_trainer,
 )
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from refinenet_pl.errors import UserError
@@ -62,7 +62,7 @@ def poly_rates(total: int, warmup: int = 0, power: float = 0.9, encoder: float =
 FIVE_BATCHES = [tiny_sample(SQUARE, seed) for seed in range(10)]
 
 
-def test_rates_follow_the_schedule_in_optimiser_steps_when_batches_accumulate(tmp_path: Path):
+def test_rates_follow_the_schedule_in_optimizer_steps_when_batches_accumulate(tmp_path: Path):
     rates = Rates()
     task = tiny_task(encoder_lr_factor=0.1, schedule=Poly(warmup_steps=2))
     trainer = tiny_trainer(tmp_path, max_epochs=3, accumulate_grad_batches=2, limit_val_batches=0, callbacks=[rates])
@@ -106,7 +106,7 @@ def test_a_run_without_an_end_is_refused(tmp_path: Path):
         tiny_trainer(tmp_path, max_epochs=-1).fit(tiny_task(), datamodule=TinyData())
 
 
-def test_the_validation_interval_counts_batches_not_optimiser_steps(tmp_path: Path):
+def test_the_validation_interval_counts_batches_not_optimizer_steps(tmp_path: Path):
     class Steps(pl.Callback):
         seen: list[int] = []  # noqa: RUF012
 

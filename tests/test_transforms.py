@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from fake_data import blocks
+from helpers.fake_data import blocks
 from PIL import Image
 from torchvision import tv_tensors
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.data.transforms import MEAN_COLOR, RandomScaleCrop, training_transform
 from refinenet_pl.errors import UserError
 
@@ -41,19 +41,19 @@ def test_image_and_mask_go_through_the_same_scale_crop_and_flip():
         torch.manual_seed(seed)
         result = transform(sample_of(blocks((120, 150), range(12), seed, block=30)))
         mask, shown = result["mask"], result["image"][0]
-        inside = away_from_borders(mask) & (mask != VOID)
+        inside = away_from_borders(mask) & (mask != IGNORE_INDEX)
         assert inside.float().mean() > 0.1
         assert torch.equal(shown[inside], 10 * mask[inside])
 
 
-def test_padding_is_void_in_the_mask_exactly_where_it_is_the_mean_colour_in_the_image():
+def test_padding_is_void_in_the_mask_exactly_where_it_is_the_mean_color_in_the_image():
     transform = RandomScaleCrop((90, 90), (0.4, 1.2), None)
     padded = 0
     for seed in range(30):
         torch.manual_seed(seed)
-        result = transform(sample_of(blocks((70, 110), range(9), seed)))  # 0..80 is never the mean colour
+        result = transform(sample_of(blocks((70, 110), range(9), seed)))  # 0..80 is never the mean color
         mean = (result["image"] == torch.tensor(MEAN_COLOR)[:, None, None]).all(0)
-        assert torch.equal(mean, result["mask"] == VOID)
+        assert torch.equal(mean, result["mask"] == IGNORE_INDEX)
         padded += mean.any().item()
     assert padded > 15
 
@@ -65,7 +65,7 @@ def test_a_smaller_image_lands_anywhere_in_the_crop_whole():
     for seed in range(300):
         torch.manual_seed(seed)
         mask = transform(sample_of(labels))["mask"]
-        rows, columns = torch.nonzero(mask != VOID, as_tuple=True)
+        rows, columns = torch.nonzero(mask != IGNORE_INDEX, as_tuple=True)
         assert np.array_equal(mask[rows[0] : rows[0] + 20, columns[0] : columns[0] + 30], labels)
         corners.add((rows[0].item(), columns[0].item()))
     assert {row for row, _ in corners} == set(range(21))
@@ -80,7 +80,7 @@ def test_a_window_of_a_larger_image_may_lie_anywhere_up_to_its_edges():
 
 
 def test_downscaling_shifts_neither_image_nor_mask():
-    # One third of a ramp 0, 1, 2, ...: the centre of output pixel i is input pixel 3 i + 1, for both.
+    # One third of a ramp 0, 1, 2, ...: the center of output pixel i is input pixel 3 i + 1, for both.
     ramp = torch.arange(90, dtype=torch.uint8).repeat(90, 1)
     sample = {"image": tv_tensors.Image(ramp.repeat(3, 1, 1)), "mask": tv_tensors.Mask(ramp)}
     result = RandomScaleCrop((30, 30), (1 / 3, 1 / 3), None)(sample)
@@ -151,7 +151,7 @@ def test_without_flip_and_jitter_an_image_of_the_crops_size_is_left_as_it_is():
     assert torch.equal(result["mask"], sample["mask"])
 
 
-def test_colour_jitter_changes_the_image_alone():
+def test_color_jitter_changes_the_image_alone():
     sample = sample_of(blocks((24, 32), range(1, 9), seed=0))
     torch.manual_seed(0)
     result = training_transform((24, 32), (1.0, 1.0), None, flip=False, color_jitter=0.5)(sample)

@@ -13,8 +13,9 @@ from torch import nn
 
 from refinenet_pl.data.classes import voc_colors
 from refinenet_pl.errors import UserError
-from refinenet_pl.networks import FCN, LightWeightRefineNet, RefineNet
-from refinenet_pl.weights import Preprocessing, load_weights_folder, write_weights_folder
+from refinenet_pl.networks import FullyConvNet, LightWeightRefineNet, RefineNet
+from refinenet_pl.preprocessing import Preprocessing
+from refinenet_pl.weights import load_weights_folder, write_weights_folder
 from refinenet_pl.weights.folder import network_class
 
 PREPROCESSING = Preprocessing(
@@ -29,7 +30,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "RefineNet": lambda: RefineNet(**TINY, **WIDTHS, num_blocks=2, pooling=None, image_scales=(1.2, 0.6)),
     "LightWeightRefineNet": lambda: LightWeightRefineNet(**TINY, **WIDTHS, pooling="improved"),
     "MobileNet-v2": lambda: LightWeightRefineNet("mobilenet_v2", encoder_weights=None, classes=3, expand_first=True),
-    "FCN": lambda: FCN(**TINY, output_stride=8),
+    "FullyConvNet": lambda: FullyConvNet(**TINY, output_stride=8),
     "FPN": lambda: smp.FPN(**TINY),
 }
 

@@ -1,4 +1,4 @@
-"""Published weights: the same logits as the published implementations gave, and what does not fit is named."""
+"""PublishedWeights weights: the same logits as the published implementations gave, and what does not fit is named."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from published_weights import (
+from helpers.published_weights import (
     LAYOUTS,
     RECORDED,
     Shapes,

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from refinenet_pl.data import SegmentationDataModule
-from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_pixels
+from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_classes
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import read_yaml, written_whole
+from refinenet_pl.files import atomic_write, read_yaml
 
 
 def run(args: list[str]) -> None:
@@ -57,7 +57,7 @@ def class_weights(
     data.prepare_data()
     dataset, names = data.dataset("train"), data.classes.names
     formula, weigh = METHODS[method]
-    counts = count_pixels(dataset, len(names))
+    counts = count_classes(dataset, len(names))
     weights = weigh(counts, names)
     made = f"{method} over the {len(dataset)} training images of {type(data).__name__} in {data.root}"
     Console().print(table(names, counts, weights, made))
@@ -82,5 +82,5 @@ def write(path: Path, names: tuple[str, ...], weights: np.ndarray, comments: lis
     lines = [f"# {comment}" for comment in comments]
     lines += ["model:", "  loss:", "    class_path: CrossEntropy", "    init_args:", "      class_weights:"]
     lines += [f"        - {weight:.6f}  # {name}" for name, weight in zip(names, weights, strict=True)]
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write_text("\n".join(lines) + "\n")

@@ -12,7 +12,8 @@ from rich.table import Table
 from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.comparison import compare, in_words
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.evaluation.results import percent, percent_interval, write_json
+from refinenet_pl.files import write_json
+from refinenet_pl.text import percent, percent_interval
 
 
 def run(args: list[str]) -> None:
@@ -40,7 +41,7 @@ def compare_runs(run_a: Path, run_b: Path, level: OpenUnitInterval = LEVEL, outp
 
 
 def comparison_table(compared: Mapping[str, Any]) -> Table:
-    """IoU of both runs in per cent, their difference in points, its interval, and a mark where that excludes zero."""
+    """IoU of both runs in percent, their difference in points, its interval, and a mark where that excludes zero."""
     level = f"{100 * compared['level']:g} %"
     chance = f"{100 * (1 - compared['level']):g} %"
     table = Table(

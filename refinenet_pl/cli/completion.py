@@ -14,7 +14,7 @@ from refinenet_pl.networks.encoders import pixel_statistics
 
 
 def complete(config: Namespace) -> None:
-    """Set class names, colours and number, and the encoder's pixel statistics, in a parsed configuration.
+    """Set class names, colors and number, and the encoder's pixel statistics, in a parsed configuration.
 
     Where there is no data, as in prediction, the classes must stand there already.
 

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.studies.commands import Training, trainings
+from refinenet_pl.studies.commands import CellGroup, cell_groups
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import measure_inference
 from refinenet_pl.studies.pool import Pool
-from refinenet_pl.studies.table import LiveTable, duration
+from refinenet_pl.studies.table import LiveTable
 from refinenet_pl.studies.trial import estimates
+from refinenet_pl.text import duration
 
 
 def run(parser: argparse.ArgumentParser, args: list[str]) -> None:
@@ -29,7 +30,7 @@ def run(parser: argparse.ArgumentParser, args: list[str]) -> None:
     parser.add_argument("--dry-run", action="store_true", help="List the cells; estimate the time by short trials.")
     options, further = parser.parse_known_args(args)
     study = load_study(options.file)
-    todo = trainings(study, options.runs, further, levels(options.only))
+    todo = cell_groups(study, options.runs, further, levels(options.only))
     if options.dry_run:
         show_plan(todo, device_names(options.devices))
         return
@@ -74,7 +75,7 @@ def device_names(count: int | None) -> list[str]:
     return names[:count] if gpus else ["cpu"] * (count or 1)
 
 
-def show_plan(todo: Sequence[Training], devices: Sequence[str]) -> None:
+def show_plan(todo: Sequence[CellGroup], devices: Sequence[str]) -> None:
     """Print each cell with its overrides, and how long it would take on this machine."""
     study = todo[0].study
     estimated = estimates(todo)

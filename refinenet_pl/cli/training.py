@@ -18,7 +18,7 @@ from refinenet_pl.cli.saved_config import SaveConfig
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
-from refinenet_pl.training.callbacks import Pictures
+from refinenet_pl.training.callbacks import PictureWriter
 from refinenet_pl.training.costs import TrainingCosts
 from refinenet_pl.training.results_writer import ResultsWriter
 from refinenet_pl.training.task import SegmentationTask
@@ -105,7 +105,7 @@ class TrainingCLI(LightningCLI):
         """Callbacks that the configuration need not name."""
         if config.trainer.fast_dev_run:
             return progress_bar(config)
-        callbacks = [ResultsWriter(), Pictures(config.pictures), *progress_bar(config)]
+        callbacks = [ResultsWriter(), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
             # On its own: `checkpoint.save_last` would save only when there is a new best one.
             last = ModelCheckpoint(
@@ -148,7 +148,7 @@ class TrainingCLI(LightningCLI):
 
 
 def refuse_norms_with_activation(module: nn.Module) -> None:
-    """Some of timm's batch norms hold the activation as well, which torch's synchronised ones would drop unsaid."""
+    """Some of timm's batch norms hold the activation as well, which torch's synchronized ones would drop unsaid."""
     for name, norm in module.named_modules():
         if isinstance(norm, nn.BatchNorm2d) and type(norm) is not nn.BatchNorm2d:
             raise UserError(

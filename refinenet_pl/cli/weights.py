@@ -19,9 +19,10 @@ from refinenet_pl.data.voc import VOC
 from refinenet_pl.errors import UserError
 from refinenet_pl.networks.encoders import IMAGENET_MEAN, IMAGENET_STD
 from refinenet_pl.networks.state_dict import differences
+from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.weights.card import converted_card, trained_card
-from refinenet_pl.weights.folder import Preprocessing, network_class, write_weights_folder
-from refinenet_pl.weights.published import Published, load_published
+from refinenet_pl.weights.folder import network_class, write_weights_folder
+from refinenet_pl.weights.published import PublishedWeights, load_published
 
 DATASETS: dict[str, Classes] = {
     name.removesuffix("DataModule").lower(): getattr(data, name).classes
@@ -34,7 +35,7 @@ def run(args: list[str]) -> None:
     """Convert or export, as the words after the command say."""
     converting = ArgumentParser(description="Convert a published file to a weights folder.")
     converting.add_function_arguments(convert, as_positional=True, skip={"dataset", "ignore"})
-    converting.add_argument("--dataset", choices=list(DATASETS), help="Whose names and colours the classes get.")
+    converting.add_argument("--dataset", choices=list(DATASETS), help="Whose names and colors the classes get.")
     converting.add_argument("--ignore", nargs="+", default=[], metavar="KEY", help="Keys that need not fit.")
     exporting = ArgumentParser(description="Export one of our checkpoints to a weights folder.")
     exporting.add_function_arguments(export, as_positional=True)
@@ -57,7 +58,7 @@ def convert(
 
     Args:
         file: With weights of RefineNet or Light-Weight RefineNet, as their public PyTorch ports wrote them.
-        dataset: Whose names and colours the classes get; None goes by their number.
+        dataset: Whose names and colors the classes get; None goes by their number.
         ignore: Keys that may be missing, left over or of another shape.
         output: Folder to write; by default the file's name without suffixes.
         keys: List each key and the name that it gets.
@@ -76,7 +77,7 @@ def convert(
     print(f"weights folder: {folder}")
 
 
-def summary(published: Published) -> Table:
+def summary(published: PublishedWeights) -> Table:
     """What was found, in a few lines."""
     renamed = sum(theirs != ours for theirs, ours in published.mapping.items())
     table = Table(show_header=False, title="published weights")
@@ -89,7 +90,7 @@ def summary(published: Published) -> Table:
 
 
 def name_classes(count: int, dataset: str | None) -> tuple[Classes, str]:
-    """Names and colours for so many classes, and in words where they come from.
+    """Names and colors for so many classes, and in words where they come from.
 
     Raises:
         UserError: The dataset has another number of classes.

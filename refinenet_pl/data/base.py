@@ -67,7 +67,7 @@ class SegmentationDataModule(pl.LightningDataModule):
 
     @property
     def label_ids(self) -> Mapping[int, int] | None:
-        """Train id, or VOID, of each value in the label files; None where those are train ids and 255 already."""
+        """Train id, or IGNORE_INDEX, of each value in the label files; None where those are train ids and 255 already."""
         return None
 
     def samples(self, split: str) -> list[Sample]:

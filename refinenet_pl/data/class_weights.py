@@ -30,7 +30,7 @@ class Method(NamedTuple):
     """From counts and class names to float64 [C]; raises UserError where a weight is undefined."""
 
 
-def count_pixels(dataset: SegmentationDataset, num_classes: int) -> PixelCounts:
+def count_classes(dataset: SegmentationDataset, num_classes: int) -> PixelCounts:
     """Counts the label images of a dataset, as they are on disk; images are not read, and nothing is augmented.
 
     Raises:

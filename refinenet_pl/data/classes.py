@@ -1,8 +1,8 @@
-"""What a label image means: class names, their colours, and the value that is no class."""
+"""What a label image means: class names, their colors, and the value that is no class."""
 
 from dataclasses import dataclass
 
-VOID = 255
+IGNORE_INDEX = 255
 """Label value of pixels that neither train nor score, in every dataset, once read."""
 
 Color = tuple[int, int, int]
@@ -14,7 +14,7 @@ class Classes:
 
     Attributes:
         names: One name per class.
-        colors: One RGB colour per class, each channel 0..255, for masks and pictures.
+        colors: One RGB color per class, each channel 0..255, for masks and pictures.
     """
 
     names: tuple[str, ...]
@@ -22,17 +22,17 @@ class Classes:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.colors):
-            raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colours: give one colour a class")
+            raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colors: give one color a class")
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """The colour map of the PASCAL VOC devkit: the bits of the class index, dealt in turn to R, G and B.
+    """The color map of the PASCAL VOC devkit: the bits of the class index, dealt in turn to R, G and B.
 
     Args:
-        count: How many colours, 1..256.
+        count: How many colors, 1..256.
 
     Returns:
         RGB triples; the first is black.

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torchvision import tv_tensors
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -35,13 +35,13 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     """Reads samples and gives their labels as train ids.
 
     A sample is {"image": tv_tensors.Image uint8 [3, H, W], "mask": tv_tensors.Mask uint8 [H, W], "name": str}; the mask
-    holds 0..num_classes - 1, and VOID where a pixel has no class.
+    holds 0..num_classes - 1, and IGNORE_INDEX where a pixel has no class.
 
     Args:
         samples: What to read; every sample has a mask.
         num_classes: How many classes there are.
-        label_ids: The train id (or VOID) of each value 0..255 that label images may hold. None: 0..num_classes - 1
-            and VOID stand for themselves.
+        label_ids: The train id (or IGNORE_INDEX) of each value 0..255 that label images may hold. None: 0..num_classes - 1
+            and IGNORE_INDEX stand for themselves.
         transform: Applied to each sample. None: samples stay as they are on disk.
     """
 
@@ -54,7 +54,9 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     ) -> None:
         self.samples = samples
         self.transform = transform
-        self._label_ids = {**{i: i for i in range(num_classes)}, VOID: VOID} if label_ids is None else dict(label_ids)
+        self._label_ids = (
+            {**{i: i for i in range(num_classes)}, IGNORE_INDEX: IGNORE_INDEX} if label_ids is None else dict(label_ids)
+        )
         self._table = np.full(256, UNKNOWN, dtype=np.int16)
         self._table[list(self._label_ids)] = list(self._label_ids.values())
 
@@ -112,7 +114,7 @@ def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
             they are stored, so images that have labels must not be turned.
 
     Returns:
-        uint8 [3, H, W]. 16-bit greys are scaled to 0..255; transparency is dropped.
+        uint8 [3, H, W]. 16-bit grays are scaled to 0..255; transparency is dropped.
 
     Raises:
         UserError: The file cannot be read as an image.
@@ -125,7 +127,7 @@ def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Reads the raw values of a label image: the palette indices or grey values of a PNG, or SBD's .mat.
+    """Reads the raw values of a label image: the palette indices or gray values of a PNG, or SBD's .mat.
 
     Args:
         path: The file.
@@ -134,7 +136,7 @@ def read_mask(path: Path) -> np.ndarray:
         Unsigned or signed integers [H, W].
 
     Raises:
-        UserError: The file cannot be read, or is a colour image.
+        UserError: The file cannot be read, or is a color image.
     """
     if path.suffix == ".mat":
         return _read_sbd(path)
@@ -142,8 +144,8 @@ def read_mask(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.getbands() not in {("P",), ("L",), ("I",), ("1",)} and not image.mode.startswith("I;16"):
                 raise UserError(
-                    f"{path}: labels must be a palette or greyscale image whose values are class numbers, but this is "
-                    f"an image of mode {image.mode}. If its colours stand for classes, convert it to class numbers."
+                    f"{path}: labels must be a palette or grayscale image whose values are class numbers, but this is "
+                    f"an image of mode {image.mode}. If its colors stand for classes, convert it to class numbers."
                 )
             values = np.asarray(image)
             return values.astype(np.uint8) if values.dtype == np.bool_ else values

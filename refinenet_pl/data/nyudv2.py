@@ -8,7 +8,7 @@ from typing import Any, Literal
 from rich.progress import track
 
 from refinenet_pl.data.base import SegmentationDataModule
-from refinenet_pl.data.classes import VOID, Classes, voc_colors
+from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
 from refinenet_pl.data.dataset import Sample, read_mask
 from refinenet_pl.data.lists import existing, listed_samples
 from refinenet_pl.errors import UserError
@@ -60,12 +60,12 @@ NYUDV2 = Classes(
 )
 
 FORMS: dict[str, dict[int, int]] = {
-    "from_zero": {**{i: i for i in range(len(NYUDV2))}, VOID: VOID},
-    "from_one": {0: VOID, **{i + 1: i for i in range(len(NYUDV2))}},
+    "from_zero": {**{i: i for i in range(len(NYUDV2))}, IGNORE_INDEX: IGNORE_INDEX},
+    "from_one": {0: IGNORE_INDEX, **{i + 1: i for i in range(len(NYUDV2))}},
 }
-"""The train id, or VOID, of each label value, in both forms in which people have the labels."""
+"""The train id, or IGNORE_INDEX, of each label value, in both forms in which people have the labels."""
 
-ONLY_IN = {"from_zero": VOID, "from_one": len(NYUDV2)}
+ONLY_IN = {"from_zero": IGNORE_INDEX, "from_one": len(NYUDV2)}
 """The one value that only labels of this form can hold."""
 
 
@@ -86,7 +86,7 @@ class NYUDv2DataModule(SegmentationDataModule):
         "images/NAME.png (or .jpg), masks/NAME.png, and the lists train.txt and test.txt, with a NAME, or the paths of "
         "an image and its labels, on each line."
     )
-    terms = "NYU Depth V2 states no licence that we know of; its authors ask to cite Silberman et al., ECCV 2012."
+    terms = "NYU Depth V2 states no license that we know of; its authors ask to cite Silberman et al., ECCV 2012."
 
     def __init__(
         self, root: str | Path, labels: Literal["auto", "from_zero", "from_one"] = "auto", **kwargs: Any
@@ -101,7 +101,7 @@ class NYUDv2DataModule(SegmentationDataModule):
 
     @cached_property
     def label_ids(self) -> Mapping[int, int]:
-        """Train id, or VOID, of each value in the label files.
+        """Train id, or IGNORE_INDEX, of each value in the label files.
 
         Raises:
             UserError: It cannot be told by the values which form they have.

@@ -31,7 +31,7 @@ class ScenesDataModule(SegmentationDataModule):
 
     classes = SCENES
     source = "These pictures are painted by `prepare_data`, which Lightning calls before every run."
-    terms = "The scenes are painted by refinenet-pl and share its licence, BSD 3-Clause."
+    terms = "The scenes are painted by refinenet-pl and share its license, BSD 3-Clause."
 
     def __init__(
         self, root: str | Path | None = None, seed: int = 0, crop_size: tuple[int, int] = SIZE, **kwargs: Any

@@ -1,4 +1,4 @@
-"""The painter's colours, canvas and camera: all of a painted scene but the things that stand in it."""
+"""The painter's colors, canvas and camera: all of a painted scene but the things that stand in it."""
 
 import colorsys
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 
 SUPERSAMPLING = 2
-"""Scenes are painted this many times larger than the picture, so that its edges mix colours as a lens does."""
+"""Scenes are painted this many times larger than the picture, so that its edges mix colors as a lens does."""
 
 # Strength of the (coarse, fine) grain of each train id: leaves are blotchy, grass and asphalt rough, cars polished.
 GRAIN = np.array(
@@ -31,7 +31,7 @@ GRAIN = np.array(
 )
 
 NEAR, FAR = 1.5, 60.0
-"""Metres: the ground ends at FAR, and what is nearer than NEAR is drawn as if it were there."""
+"""Meters: the ground ends at FAR, and what is nearer than NEAR is drawn as if it were there."""
 
 Light = tuple[float, float, float]
 """Red, green and blue, 0..255; brighter is allowed, and cut off when it is painted."""
@@ -41,18 +41,18 @@ Span = tuple[float, float]
 
 
 def hsv(hue: float, saturation: float, value: float) -> Light:
-    """The colour of a hue, a saturation and a value, each 0..1 (the hue wraps)."""
+    """The color of a hue, a saturation and a value, each 0..1 (the hue wraps)."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return 255 * red, 255 * green, 255 * blue
 
 
 def shade(color: Light, factor: float) -> Light:
-    """The same colour in more (factor above 1) or less light."""
+    """The same color in more (factor above 1) or less light."""
     return color[0] * factor, color[1] * factor, color[2] * factor
 
 
-def grey(rng: Generator) -> Light:
-    """Asphalt, slabs, concrete, cloud and steel: one range of greys for all of them, a little warm or cold."""
+def gray(rng: Generator) -> Light:
+    """Asphalt, slabs, concrete, cloud and steel: one range of grays for all of them, a little warm or cold."""
     return hsv(rng.choice([0.08, 0.6]), rng.uniform(0.0, 0.12), rng.uniform(0.35, 0.8))
 
 
@@ -62,10 +62,10 @@ def green(rng: Generator) -> Light:
 
 
 def any_color(rng: Generator) -> Light:
-    """Paint and cloth: a third greys, a sixth greens, else any hue."""
+    """Paint and cloth: a third grays, a sixth greens, else any hue."""
     deal = rng.random()
     if deal < 0.33:
-        return shade(grey(rng), rng.uniform(0.4, 1.3))
+        return shade(gray(rng), rng.uniform(0.4, 1.3))
     if deal < 0.5:
         return green(rng)
     return hsv(rng.random(), rng.uniform(0.3, 0.9), rng.uniform(0.25, 0.95))
@@ -75,16 +75,16 @@ def masonry(rng: Generator) -> Light:
     """Walls: concrete, brick, or plaster in pale tints of any hue, sky blue and leaf green among them."""
     deal = rng.random()
     if deal < 0.35:
-        return grey(rng)
+        return gray(rng)
     if deal < 0.6:
         return hsv(rng.uniform(0.0, 0.09), rng.uniform(0.3, 0.6), rng.uniform(0.35, 0.75))
     return hsv(rng.random(), rng.uniform(0.1, 0.4), rng.uniform(0.5, 0.9))
 
 
 def clouded_sky(height: int, width: int, horizon: float, rng: Generator) -> tuple[Image.Image, Light]:
-    """A picture of nothing but sky, blue or overcast, and its colour at the row of the horizon: that of the haze."""
+    """A picture of nothing but sky, blue or overcast, and its color at the row of the horizon: that of the haze."""
     blue = hsv(rng.uniform(0.54, 0.64), rng.uniform(0.2, 0.6), rng.uniform(0.6, 0.95))
-    zenith = np.array(grey(rng) if rng.random() < 0.45 else blue, np.float32)
+    zenith = np.array(gray(rng) if rng.random() < 0.45 else blue, np.float32)
     haze = zenith + rng.uniform(0.3, 0.8) * (225 - zenith)
     climb = np.clip(1 - np.arange(height, dtype=np.float32) / horizon, 0, 1)[:, None, None]
     clouds = rng.uniform(0, 25) * np.clip(smooth_noise(height, width, 20, rng), 0, None)
@@ -137,11 +137,11 @@ class Canvas:
         self._brushes[0].polygon(outline, self._through_haze(color, points[0][2]))
         self._brushes[1].polygon(outline, label)
 
-    def ball(self, centre: Point, radius: float, color: Light, label: int) -> None:
+    def ball(self, center: Point, radius: float, color: Light, label: int) -> None:
         """Fill the disc that a ball looks like."""
-        (x, y), reach = self._project(centre), self.focal * radius / centre[2]
+        (x, y), reach = self._project(center), self.focal * radius / center[2]
         box = (x - reach, y - reach, x + reach, y + reach)
-        self._brushes[0].ellipse(box, self._through_haze(color, centre[2]))
+        self._brushes[0].ellipse(box, self._through_haze(color, center[2]))
         self._brushes[1].ellipse(box, label)
 
     def front(self, x: Span, y: Span, z: float, color: Light, label: int) -> None:
@@ -161,7 +161,7 @@ class Canvas:
         for z in pairwise((FAR, 30.0, 18.0, 11.0, 7.0, NEAR)):
             self.floor(x, z, color, label)
 
-    def metres(self, pixels: float, z: float) -> float:
+    def meters(self, pixels: float, z: float) -> float:
         """How long something at depth `z` is that takes up `pixels` of the picture."""
         return SUPERSAMPLING * pixels * z / self.focal
 
@@ -169,7 +169,7 @@ class Canvas:
         """Reduce the canvas to the picture's size; add the grain of surfaces, light and sensor noise; void borders.
 
         Returns:
-            Picture uint8 [H, W, 3], and labels uint8 [H, W] with VOID wherever two classes meet.
+            Picture uint8 [H, W, 3], and labels uint8 [H, W] with IGNORE_INDEX wherever two classes meet.
         """
         picture = np.asarray(self.image.reduce(SUPERSAMPLING), dtype=np.float32)
         labels = np.asarray(self.labels)
@@ -180,7 +180,7 @@ class Canvas:
         light = rng.uniform(0.7, 1.15) * rng.normal(1, 0.04, 3).astype(np.float32)
         noise = rng.uniform(1, 5) * rng.standard_normal(picture.shape, np.float32)
         picture = picture * (1 + grain[..., None]) * light + noise
-        return _as_bytes(picture), np.where(_borders(labels), np.uint8(VOID), train_ids)
+        return _as_bytes(picture), np.where(_borders(labels), np.uint8(IGNORE_INDEX), train_ids)
 
     def _project(self, point: Point) -> tuple[float, float]:
         x, y, z = point

@@ -1,8 +1,8 @@
 """Paints street scenes from a seed: the pictures and the labels of the dataset that needs no download.
 
-A scene is built as a street is: things have a place in metres (x to the right, y up, z away from the camera), a pinhole
-camera puts them on the canvas, and what is nearer covers what is farther. Colours are dealt so that they say little:
-cars, coats and walls come in every colour, greys and greens are shared. Shape, surface and place say the rest.
+A scene is built as a street is: things have a place in meters (x to the right, y up, z away from the camera), a pinhole
+camera puts them on the canvas, and what is nearer covers what is farther. Colors are dealt so that they say little:
+cars, coats and walls come in every color, grays and greens are shared. Shape, surface and place say the rest.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from refinenet_pl.data.scenes_canvas import (
     Light,
     Span,
     any_color,
+    gray,
     green,
-    grey,
     hsv,
     masonry,
     shade,
@@ -48,7 +48,7 @@ PLATES: list[tuple[Light, Light]] = [
     ((20, 120, 70), (240, 240, 240)),
     ((235, 235, 235), (60, 60, 60)),
 ]
-"""Rim and middle of traffic signs; shops advertise in the same colours."""
+"""Rim and middle of traffic signs; shops advertise in the same colors."""
 
 Thing = tuple[float, float, Callable[[Canvas, float, float, Generator], None]]
 """Depth z and place x of what stands in the street, and the function that paints it there."""
@@ -63,7 +63,7 @@ def paint_scene(seed: int, index: int, size: tuple[int, int] = (96, 160)) -> tup
         size: Height and width in pixels.
 
     Returns:
-        Picture uint8 [H, W, 3], and labels uint8 [H, W]: train ids of SCENES, and VOID on the borders between classes.
+        Picture uint8 [H, W, 3], and labels uint8 [H, W]: train ids of SCENES, and IGNORE_INDEX on the borders between classes.
     """
     rng = np.random.default_rng([seed, index])
     canvas = Canvas(size, rng)
@@ -91,8 +91,8 @@ def skyline(canvas: Canvas, rng: Generator) -> None:
 
 def road(canvas: Canvas, half_width: float, rng: Generator) -> None:
     """Lay asphalt and its markings: dashes in the middle, perhaps lines at the edges and a crossing."""
-    canvas.ground((-half_width, half_width), grey(rng), ROAD)
-    paint = shade(grey(rng), 1.5)
+    canvas.ground((-half_width, half_width), gray(rng), ROAD)
+    paint = shade(gray(rng), 1.5)
     for z in np.arange(rng.uniform(2, 5), 40, 4.0):
         canvas.floor((-0.1, 0.1), (z, z + 2), paint, ROAD)
     if rng.random() < 0.5:
@@ -141,7 +141,7 @@ def roadside(canvas: Canvas, side: int, kerb: float, rng: Generator) -> list[Thi
 
 def pavement(canvas: Canvas, inner: float, outer: float, rng: Generator) -> None:
     """Lay a path of slabs with dark joints and a pale kerb."""
-    color = grey(rng)
+    color = gray(rng)
     canvas.ground((inner, outer), color, PAVEMENT)
     for z in np.arange(3.0, 25, rng.uniform(1.0, 1.8)):
         canvas.floor((inner, outer), (z, z + 0.12), shade(color, 0.75), PAVEMENT)
@@ -175,7 +175,7 @@ def house(canvas: Canvas, x: float, z: Span, rng: Generator) -> None:
 
 
 def shop(canvas: Canvas, x: float, z: float, rng: Generator) -> None:
-    """Open a shop: a dark window, an awning and, in the colours of traffic signs, a board above it."""
+    """Open a shop: a dark window, an awning and, in the colors of traffic signs, a board above it."""
     end, kerbward = z + rng.uniform(3, 5), x - np.sign(x) * 0.9
     rim, middle = PLATES[rng.integers(len(PLATES))]
     canvas.wall(x, (0.2, 2.4), (z, end), shade(any_color(rng), 0.5), BUILDING)
@@ -188,31 +188,31 @@ def tree(canvas: Canvas, x: float, z: float, rng: Generator) -> None:
     """Plant a trunk, which could be a pole, and a crown of blobs that is lighter at the top."""
     leaves, radius = green(rng), rng.uniform(1.0, 1.7)
     middle = radius + rng.uniform(1.2, 2.2)
-    canvas.front((x - 0.15, x + 0.15), (0, middle), z, shade(grey(rng), 0.7), TREE)
+    canvas.front((x - 0.15, x + 0.15), (0, middle), z, shade(gray(rng), 0.7), TREE)
     for dx, dy in rng.uniform(-0.7, 0.7, (7, 2)):
         canvas.ball((x + dx * radius, middle + dy * radius, z), 0.7 * radius, shade(leaves, 1 + 0.25 * dy), TREE)
 
 
 def pole(canvas: Canvas, x: float, top: float, z: float, color: Light) -> None:
     """Put up a post, at least four pixels wide: one cell of a feature map at stride 4."""
-    half = max(0.1, canvas.metres(2, z))
+    half = max(0.1, canvas.meters(2, z))
     canvas.front((x - half, x + half), (0, top), z, color, POLE)
     canvas.front((x, x + half), (0, top), z, shade(color, 0.75), POLE)
 
 
 def lamp(canvas: Canvas, x: float, z: float, rng: Generator) -> None:
     """Put up a street lamp: a post with an arm over the road."""
-    color, top = shade(grey(rng), rng.uniform(0.5, 1.1)), rng.uniform(4, 6)
+    color, top = shade(gray(rng), rng.uniform(0.5, 1.1)), rng.uniform(4, 6)
     pole(canvas, x, top, z, color)
-    canvas.front((x, x - np.sign(x) * 1.5), (top - canvas.metres(3, z), top), z, color, POLE)
+    canvas.front((x, x - np.sign(x) * 1.5), (top - canvas.meters(3, z), top), z, color, POLE)
 
 
 def sign(canvas: Canvas, x: float, z: float, rng: Generator) -> None:
     """Put up a traffic sign: a triangle, a square or a disc on a post."""
-    y, radius = rng.uniform(2.2, 3.0), max(rng.uniform(0.45, 0.65), canvas.metres(5, z))
+    y, radius = rng.uniform(2.2, 3.0), max(rng.uniform(0.45, 0.65), canvas.meters(5, z))
     corners, start = [(3, 90), (4, 45), (24, 0)][rng.integers(3)]
     turn = np.radians(start + 360 * np.arange(corners) / corners)
-    pole(canvas, x, y, z, shade(grey(rng), rng.uniform(0.5, 1.1)))
+    pole(canvas, x, y, z, shade(gray(rng), rng.uniform(0.5, 1.1)))
     for reach, color in zip((radius, 0.55 * radius), PLATES[rng.integers(len(PLATES))], strict=True):
         canvas.polygon([(x + reach * np.cos(t), y + reach * np.sin(t), z) for t in turn], color, SIGN)
 

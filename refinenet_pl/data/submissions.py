@@ -17,7 +17,7 @@ from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import UNREADABLE
 from refinenet_pl.data.voc import VOC
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import written_whole
+from refinenet_pl.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Submission:
     Attributes:
         classes: The classes that are scored.
         values: The pixel value of each class, in the order of train ids.
-        mode: Pillow's mode of the PNGs: "L", 8 bit grey, or "P", a palette.
+        mode: Pillow's mode of the PNGs: "L", 8 bit gray, or "P", a palette.
         stem: Matches the names, without suffix, of the images that are scored.
         folder: Where the PNGs lie in the archive, with a slash at the end, or "".
         archive: The archive's name; .zip, else a gzipped tar.
@@ -114,7 +114,7 @@ def write_archive(submission: Submission, folder: Path, members: Mapping[str, Pa
     archive = folder / submission.archive
     written = {member: folder / member for member in members if (folder / member).is_file()}
     packing = track(written.items(), description=f"Packing {archive.name}", transient=True)
-    with written_whole(archive) as beside:
+    with atomic_write(archive) as beside:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(beside, "w") as zipped:
                 for member, path in packing:

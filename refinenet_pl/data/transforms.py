@@ -1,4 +1,4 @@
-"""Random scaling, cropping, flipping and colour jitter of an image together with its mask."""
+"""Random scaling, cropping, flipping and color jitter of an image together with its mask."""
 
 from typing import Any, NamedTuple
 
@@ -7,11 +7,11 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 
 MEAN_COLOR = (124, 116, 104)
-"""ImageNet's mean RGB colour in 0..255: padded with it, an image is zero there once normalised."""
+"""ImageNet's mean RGB color in 0..255: padded with it, an image is zero there once normalized."""
 
 
 class _Axis(NamedTuple):
@@ -27,7 +27,7 @@ class RandomScaleCrop(v2.Transform):
     """Scales an image and its mask by a random factor and cuts a random crop of fixed size out of them.
 
     The crop is taken before the resize, so that only those pixels are resized that end up in it. Where the scaled
-    image is smaller than the crop, it is put at a random place and surrounded by the mean colour, its mask by VOID.
+    image is smaller than the crop, it is put at a random place and surrounded by the mean color, its mask by IGNORE_INDEX.
 
     Args:
         crop_size: Height and width of the result, in pixels.
@@ -70,9 +70,9 @@ class RandomScaleCrop(v2.Transform):
         window = inpt[..., rows.start : rows.start + rows.window, columns.start : columns.start + columns.window]
         fill: list[int]
         if isinstance(inpt, tv_tensors.Mask):
-            # v2's own resize takes the upper left neighbour, which shifts a mask against its image by half a pixel.
+            # v2's own resize takes the upper left neighbor, which shifts a mask against its image by half a pixel.
             window = torch.nn.functional.interpolate(window[None, None], size, mode="nearest-exact")[0]
-            fill = [VOID]
+            fill = [IGNORE_INDEX]
         else:
             window = functional.resize(window, size, antialias=True)
             fill = list(MEAN_COLOR)
@@ -101,7 +101,7 @@ def training_transform(
         short_side: See `RandomScaleCrop`.
         flip: Mirror every second sample, left to right.
         color_jitter: Brightness, contrast and saturation are each multiplied by a factor that is uniform in
-            1 - color_jitter .. 1 + color_jitter. 0 leaves the colours alone.
+            1 - color_jitter .. 1 + color_jitter. 0 leaves the colors alone.
     """
     steps: list[v2.Transform] = [RandomScaleCrop(crop_size, scale_range, short_side)]
     if flip:

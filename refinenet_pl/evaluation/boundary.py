@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from refinenet_pl.evaluation.confusion import count_pixels
-from refinenet_pl.evaluation.figures import class_iou
+from refinenet_pl.evaluation.confusion import confusion_matrix
+from refinenet_pl.evaluation.metrics import class_iou
 
 
 class BoundaryIoU(Metric):
@@ -56,7 +56,7 @@ class BoundaryIoU(Metric):
         if self.ignore_index is not None:
             void = truth == self.ignore_index
             predicted, truth = (labels.masked_fill(void, self.num_classes) for labels in (predicted, truth))
-        self.matrix += count_pixels(
+        self.matrix += confusion_matrix(
             self._regions(predicted), self._regions(truth), self.num_classes + 1, ignore_index=None
         )
 
@@ -106,7 +106,7 @@ class TrimapIoU(Metric):
         """Count one image, or several of one size, as `BoundaryIoU.update` does."""
         for matrix, width in zip(self.matrices, self.widths, strict=True):
             near = mixed_windows(_repeat_edges(truth, width), 2 * width + 1)
-            matrix += count_pixels(
+            matrix += confusion_matrix(
                 predicted.masked_select(near), truth.masked_select(near), self.num_classes, self.ignore_index
             )
 

@@ -9,7 +9,7 @@ import torch
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES, interval, mean_over_classes, resampled_iou
-from refinenet_pl.evaluation.figures import class_iou, mean_iou
+from refinenet_pl.evaluation.metrics import class_iou, mean_iou
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import defined, defined_interval
 

@@ -7,7 +7,7 @@ from torchmetrics import Metric
 from refinenet_pl.errors import UserError
 
 
-def count_pixels(predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int | None = 255) -> Tensor:
+def confusion_matrix(predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int | None = 255) -> Tensor:
     """The confusion matrix, int64 [num_classes, num_classes], rows = truth.
 
     The counting is our own: torchmetrics' deterministic path builds a [pixels x classes^2] mesh, gigabytes an image.
@@ -57,8 +57,8 @@ class ConfusionMatrix(Metric):
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, predicted: Tensor, truth: Tensor) -> None:
-        """Count pixels; arguments and errors are those of `count_pixels`."""
-        self.matrix += count_pixels(predicted, truth, self.num_classes, self.ignore_index)
+        """Count pixels; arguments and errors are those of `confusion_matrix`."""
+        self.matrix += confusion_matrix(predicted, truth, self.num_classes, self.ignore_index)
 
     def compute(self) -> Tensor:
         """The matrix, int64 [num_classes, num_classes], rows = truth."""

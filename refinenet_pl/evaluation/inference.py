@@ -1,4 +1,4 @@
-"""From a normalised image to labels at its own size: whole or by windows, at several scales, mirrored."""
+"""From a normalized image to labels at its own size: whole or by windows, at several scales, mirrored."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Inference:
         Args:
             network: From images [N, 3, h, w] to logits [N, C, h, w], in evaluation mode, C at most 256. Of one that
                 has `forward_logits` these are taken, and brought to the image's resolution here.
-            image: Normalised, float [3, H, W].
+            image: Normalized, float [3, H, W].
 
         Returns:
             uint8 [H, W].
@@ -112,14 +112,18 @@ def resize(image: Tensor, scale: float) -> Tensor:
 
 def scores(network: nn.Module, images: Tensor) -> Tensor:
     """Logits [N, C, h, w] of images [N, 3, H, W]: at the network's own resolution if it tells them, else at theirs."""
-    return network.forward_logits(images) if hasattr(network, "forward_logits") else whole_image(network, images)  # type: ignore[operator]
+    return (
+        network.forward_logits(images)
+        if hasattr(network, "forward_logits")
+        else full_resolution_logits(network, images)
+    )  # type: ignore[operator]
 
 
-def whole_image(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits [N, C, H, W] of normalised images [N, 3, H, W] of any size.
+def full_resolution_logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits [N, C, H, W] of normalized images [N, 3, H, W] of any size.
 
     Networks of segmentation_models_pytorch that take only multiples of their stride see the image padded at the right
-    and at the bottom with the mean colour (0), and what they say of the padding is cut off.
+    and at the bottom with the mean color (0), and what they say of the padding is cut off.
     """
     if not getattr(network, "requires_divisible_input_shape", False):
         return network(images)

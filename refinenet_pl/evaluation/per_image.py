@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import written_whole
+from refinenet_pl.files import atomic_write
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What numpy raises on files that are damaged or hold something else."""
@@ -90,7 +90,7 @@ class ImageMatrices:
     def save(self, path: Path) -> None:
         """Write a compressed .npz: names as text, and a cell's four numbers in an array each."""
         image, true, predicted, pixels = self._columns()
-        with written_whole(path) as beside, beside.open("wb") as file:
+        with atomic_write(path) as beside, beside.open("wb") as file:
             np.savez_compressed(
                 file,
                 class_names=np.array(self.class_names, dtype=np.str_),

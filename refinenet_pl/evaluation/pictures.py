@@ -1,4 +1,4 @@
-"""Masks in colour: palette files, overlays, and image-truth-prediction panels. Pixels are uint8 throughout."""
+"""Masks in color: palette files, overlays, and image-truth-prediction panels. Pixels are uint8 throughout."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refinenet_pl.files import written_whole
+from refinenet_pl.files import atomic_write
 
 Palette = Sequence[Sequence[int]]
-VOID_COLOR = (255, 255, 255)
+IGNORE_COLOR = (255, 255, 255)
 
 
 def palette_image(labels: np.ndarray, colors: Palette) -> Image.Image:
-    """A palette picture whose pixel values are the labels themselves and whose colours are the classes'.
+    """A palette picture whose pixel values are the labels themselves and whose colors are the classes'.
 
     Args:
         labels: Integers [H, W], 0..len(colors)-1, or 255 for void, which shows white.
@@ -21,7 +21,7 @@ def palette_image(labels: np.ndarray, colors: Palette) -> Image.Image:
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors
-    table[255] = VOID_COLOR
+    table[255] = IGNORE_COLOR
     picture = Image.fromarray(labels.astype(np.uint8))
     picture.putpalette(table.tobytes())
     return picture
@@ -33,7 +33,7 @@ def colorize(labels: np.ndarray, colors: Palette) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, colors: Palette, opacity: float = 0.5) -> np.ndarray:
-    """The image [H, W, 3] with the classes' colours laid over it."""
+    """The image [H, W, 3] with the classes' colors laid over it."""
     mixed = (1 - opacity) * image.astype(np.float32) + opacity * colorize(labels, colors).astype(np.float32)
     return mixed.round().astype(np.uint8)
 
@@ -47,5 +47,5 @@ def panel(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, colors: P
 def save_picture(path: Path, picture: Image.Image | np.ndarray) -> None:
     """Write a PNG."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         image.save(file, format="PNG")

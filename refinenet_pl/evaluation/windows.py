@@ -16,8 +16,8 @@ class Span(NamedTuple):
 
     Attributes:
         window: The pixels of the resized image.
-        pixels: The pixels of the image whose centres lie in the window.
-        position: Where in the window each of these centres lies, 0..1, float64.
+        pixels: The pixels of the image whose centers lie in the window.
+        position: Where in the window each of these centers lies, 0..1, float64.
         share: One over the number of windows that decide each pixel, float32.
         even: Whether the pixels fill the window from edge to edge, at equal distances.
     """
@@ -61,7 +61,7 @@ def cut(resized: int, length: int, side: int, stride: int, device: torch.device)
 
 
 def _first(edge: int, resized: int, length: int) -> int:
-    """The first of an image's pixels whose centre lies at or after an edge in the resized image."""
+    """The first of an image's pixels whose center lies at or after an edge in the resized image."""
     return -((resized - 2 * edge * length) // (2 * resized))
 
 
@@ -102,7 +102,7 @@ class Patch(NamedTuple):
 
 
 def interpolate(values: Tensor, position: Tensor, dim: int) -> Tensor:
-    """Values at positions 0..1 along an axis, linear between the centres of its cells, constant beyond the outermost.
+    """Values at positions 0..1 along an axis, linear between the centers of its cells, constant beyond the outermost.
 
     Args:
         values: float [C, h, w].

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 class RefinementNetwork(SegmentationModel):
     """An encoder, a decoder, and a 3x3 classifier whose logits are upsampled to the image.
 
-    Subclasses set `encoder` and `decoder`, then call `finish`. The decoder ends at stride 4, unless a subclass says
+    Subclasses set `encoder` and `decoder`, then call `add_heads`. The decoder ends at stride 4, unless a subclass says
     otherwise.
     """
 
     requires_divisible_input_shape = False
 
-    def finish(self, classes: int, activation: str | None, aux_params: dict[str, Any] | None) -> None:
+    def add_heads(self, classes: int, activation: str | None, aux_params: dict[str, Any] | None) -> None:
         """Add the heads and draw the decoder's first weights."""
         self.segmentation_head = SegmentationHead(self.decoder.out_channels, classes, kernel_size=3)
         self.activation = Activation(activation)

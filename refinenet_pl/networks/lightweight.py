@@ -76,7 +76,7 @@ class LightWeightRefineNet(RefinementNetwork):
                 pooling_blocks=length,
                 kernel_size=1,
             )
-        self.finish(classes, activation, aux_params)
+        self.add_heads(classes, activation, aux_params)
 
 
 class MobileDecoder(nn.Module):

@@ -82,7 +82,7 @@ class RefineNet(RefinementNetwork):
             pooling=pooling or "original",
             pooling_blocks=pooling_blocks if pooling else 0,
         )
-        self.finish(classes, activation, aux_params)
+        self.add_heads(classes, activation, aux_params)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The maps of every encoder, one encoder after the other, each fine to coarse."""

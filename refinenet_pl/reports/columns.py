@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from refinenet_pl.evaluation.results import defined, percent, percent_interval
+from refinenet_pl.evaluation.results import defined
 from refinenet_pl.reports.notes import listed, metric_name, unique
 from refinenet_pl.reports.summary import Row, Summary
-from refinenet_pl.studies.table import duration
+from refinenet_pl.text import duration, percent, percent_interval
 
 NOTHING = "–"
 

@@ -26,7 +26,7 @@ def markdown(summary: Summary, pictures: Sequence[tuple[str, str]] = ()) -> str:
         "\n".join(f"[{number}] {source}  " for number, source in enumerate(sources(summary), 1)),
         "\n".join(f"- {line}" for line in [*warnings(summary), *explanations(summary)]),
         "## Classes",
-        f"IoU in per cent, mean over seeds; in brackets the difference to {summary.rows[0].label} in points, with * "
+        f"IoU in percent, mean over seeds; in brackets the difference to {summary.rows[0].label} in points, with * "
         f"where its {100 * LEVEL:g} % interval over the images excludes zero.",
         _markdown_table(class_columns(summary)),
         *(f"![{description}]({file})" for file, description in pictures),
@@ -58,7 +58,7 @@ def latex(summary: Summary) -> str:
         "    \\bottomrule",
         "  \\end{tabular}}",
         *(f"  \\par [{number}] {escaped(source)}" for number, source in enumerate(sources(summary), 1)),
-        *(f"  \\par {escaped(line)}" for line in warnings(summary) if summary.amiss),
+        *(f"  \\par {escaped(line)}" for line in warnings(summary) if summary.incomplete),
         "\\end{table*}",
     ]
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ def caption(summary: Summary) -> str:
     if len(study.seeds) > 1:
         over = f"mean ± sample standard deviation over seeds {listed(study.seeds)}"
     return (
-        f"{name[0].upper()}{name[1:]} in per cent, {over}, on {images} validation images; difference to "
+        f"{name[0].upper()}{name[1:]} in percent, {over}, on {images} validation images; difference to "
         f"{summary.rows[0].label} in points, with its {100 * LEVEL:g} % interval over the images."
     )
 
@@ -55,14 +55,14 @@ def _on_costs(summary: Summary) -> list[str]:
     devices = unique(row.costs.device for row in summary.rows if row.costs.device)
     if devices:
         said.append(f"GFLOPs, latency and memory of inference: one image of {width} x {height} on {listed(devices)}.")
-    for rows in shared_trainings(summary):
+    for rows in rows_by_training(summary):
         if len(rows) > 1:
             names = listed([row.label for row in rows])
             said.append(f"One training serves several rows, which differ only in their inference: {names}.")
     return said
 
 
-def shared_trainings(summary: Summary) -> list[list[Row]]:
+def rows_by_training(summary: Summary) -> list[list[Row]]:
     """The finished rows that are evaluations of the same trainings, together."""
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in summary.finished:

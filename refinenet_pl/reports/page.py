@@ -19,10 +19,10 @@ from refinenet_pl.reports.columns import main_columns, sources
 from refinenet_pl.reports.notes import caption, explanations, warnings
 from refinenet_pl.reports.plots import COLUMN, RESOLUTION
 from refinenet_pl.reports.summary import Row, Summary
-from refinenet_pl.reports.viewer import Pictures
+from refinenet_pl.reports.viewer import ReportImages
 
 
-def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: Pictures | str) -> str:
+def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: ReportImages | str) -> str:
     """The page's HTML.
 
     Args:
@@ -35,7 +35,7 @@ def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: Pictures |
         "factors": len(summary.study.factors),
         "caption": caption(summary),
         "warnings": warnings(summary),
-        "amiss": summary.amiss,
+        "incomplete": summary.incomplete,
         "notes": [
             *(f"[{number}] {source}" for number, source in enumerate(sources(summary), 1)),
             *explanations(summary),
@@ -51,7 +51,7 @@ def page(summary: Summary, plots: Sequence[tuple[bytes, str]], shown: Pictures |
 
 
 def embedded_json(content: Any) -> str:
-    """JSON that nothing in it can end the script element around; every character that HTML could read is spelt out."""
+    """JSON that nothing in it can end the script element around; every character that HTML could read is spelled out."""
     text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", text)
 

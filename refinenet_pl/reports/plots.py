@@ -1,4 +1,4 @@
-"""A study's pictures for print: at a column's width, told apart by colour, marker and dashes alike."""
+"""A study's pictures for print: at a column's width, told apart by color, marker and dashes alike."""
 
 import io
 import math
@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from refinenet_pl.reports.notes import listed, metric_name, shared_trainings, unique
+from refinenet_pl.reports.notes import listed, metric_name, rows_by_training, unique
 from refinenet_pl.reports.summary import Row, Summary
 
 COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's (2008), which colour-blind readers can tell apart; without yellow, which paper hardly shows."""
+"""Okabe and Ito's (2008), which color-blind readers can tell apart; without yellow, which paper hardly shows."""
 MARKERS = "osD^vPX"
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (7, 1, 1, 1, 1, 1)), (0, (2, 2)))
 COLUMN, PAGE = 3.4, 7.0
@@ -72,13 +72,13 @@ def encoded(figure: Figure, kind: str) -> bytes:
 
 def learning_curves(summary: Summary) -> Figure | None:
     """Mean IoU over steps: a line with markers for the mean over seeds, and a thin line for each of several seeds."""
-    trainings = [rows for rows in shared_trainings(summary) if rows[0].curves]
+    trainings = [rows for rows in rows_by_training(summary) if rows[0].curves]
     if not trainings:
         return None
     figure = Figure((COLUMN, 2.2), layout="constrained")
     axes = figure.subplots()
     for rows in trainings:
-        style = look(summary, rows[0])
+        style = line_style(summary, rows[0])
         curves = list(rows[0].curves.values())
         steps = sorted(set.intersection(*map(set, curves)))
         for curve in curves if len(curves) > 1 else ():
@@ -106,7 +106,7 @@ def class_differences(summary: Summary) -> Figure | None:
     figure = Figure((width, down * (0.7 + 0.15 * len(names))), layout="constrained")
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, row in zip(panels, rows, strict=False):
-        _differences(axes, [_of(row, name) for name in names], look(summary, row))
+        _differences(axes, [_of(row, name) for name in names], line_style(summary, row))
         axes.set_title(textwrap.fill(row.label, 34), fontsize=8)
     for axes in panels[len(rows) :]:
         axes.set_visible(False)
@@ -145,7 +145,7 @@ def accuracy_latency(summary: Summary) -> Figure | None:
     axes = figure.subplots()
     latency = [1000 * row.costs.latency for row in rows]  # type: ignore[operator]
     for row, milliseconds in zip(rows, latency, strict=True):
-        style = look(summary, row) | {"linestyle": "none"}
+        style = line_style(summary, row) | {"linestyle": "none"}
         spread = None if row.std is None else 100 * row.std
         axes.errorbar(milliseconds, 100 * row.mean, spread, capsize=2, elinewidth=0.8, label=row.label, **style)  # type: ignore[operator]
     if max(latency) > 10 * min(latency):
@@ -161,8 +161,8 @@ def accuracy_latency(summary: Summary) -> Figure | None:
     return figure
 
 
-def look(summary: Summary, row: Row) -> dict[str, Any]:
-    """Colour, marker and dashes of a row, the same in all pictures of a study; after the seventh they pair anew."""
+def line_style(summary: Summary, row: Row) -> dict[str, Any]:
+    """Color, marker and dashes of a row, the same in all pictures of a study; after the seventh they pair anew."""
     place = summary.rows.index(row)
     return {
         "color": COLORS[place % len(COLORS)],

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import written_whole
+from refinenet_pl.files import atomic_write
 from refinenet_pl.reports.documents import comma_separated, latex, markdown
 from refinenet_pl.reports.notes import warnings
 from refinenet_pl.reports.page import page
 from refinenet_pl.reports.plots import encoded, plots
 from refinenet_pl.reports.summary import Summary, summarize_study
-from refinenet_pl.reports.viewer import Pictures, pictures
+from refinenet_pl.reports.viewer import ReportImages, pictures
 from refinenet_pl.studies.loading import load_study
 
 
@@ -43,7 +43,7 @@ def report(study_file: Path, runs: Path = Path("runs"), output: Path | None = No
     print(f"report: {output}/report.html ({len(documents['html']) / 1e6:.1f} MB), and report.md, .csv, .tex, plots")
 
 
-def _shown(summary: Summary) -> Pictures | str:
+def _shown(summary: Summary) -> ReportImages | str:
     """Predictions for the page, or why there are none: a report is of use without them."""
     try:
         return pictures(summary)
@@ -53,5 +53,5 @@ def _shown(summary: Summary) -> Pictures | str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write_bytes(content)

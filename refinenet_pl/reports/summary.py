@@ -16,7 +16,7 @@ from refinenet_pl.reports.costs import Costs, costs_of
 from refinenet_pl.reports.records import Curve, figure_at, learning_curve
 from refinenet_pl.studies.folders import cell_folder, deviations
 from refinenet_pl.studies.measure import inference_file, read_rows
-from refinenet_pl.studies.study import Cell, Levels, Published, Study, row_name
+from refinenet_pl.studies.study import Cell, Levels, PublishedMetric, Study, row_name
 
 EVALUATED = ("data.", "model.inference")
 """What of its configuration matters to a run that was only evaluated; the rest is its training's."""
@@ -68,7 +68,7 @@ class Row:
     scores: Scores | None
     difference: float | None
     compared: dict[str, Any] | None
-    published: Published | None
+    published: PublishedMetric | None
     costs: Costs
     curves: dict[Path, Curve]
 
@@ -108,7 +108,7 @@ class Summary:
         return self.study.title or self.study.name
 
     @property
-    def amiss(self) -> bool:
+    def incomplete(self) -> bool:
         """Whether a cell is missing, or a run differs from the study."""
         return bool(self.missing or self.deviations)
 
@@ -148,7 +148,7 @@ def summarize_study(study: Study, runs: Path) -> Summary:
 
 
 def _find_runs(study: Study, runs: Path) -> tuple[list[SeedRun], dict[str, str], list[str]]:
-    trained = {cell.name: sharing[0] for sharing in study.trainings for cell in sharing}
+    trained = {cell.name: sharing[0] for sharing in study.cell_groups for cell in sharing}
     found, missing, differing = [], {}, []
     for cell in study.cells:
         folder = cell_folder(runs, study, cell)

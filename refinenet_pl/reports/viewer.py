@@ -19,7 +19,7 @@ from refinenet_pl.data.dataset import SegmentationDataset, read_mask
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.bootstrap import mean_over_classes
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.evaluation.pictures import VOID_COLOR, Palette, palette_image, save_picture
+from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image, save_picture
 from refinenet_pl.files import read_yaml
 from refinenet_pl.reports.summary import SeedRun, Summary
 from refinenet_pl.studies.commands import REFINENET
@@ -31,12 +31,12 @@ LONGEST_SIDE = 640
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ReportImages:
     """What a page shows of predictions.
 
     Attributes:
-        colors: CSS colour of each class.
-        void: CSS colour of void.
+        colors: CSS color of each class.
+        void: CSS color of void.
         images: Of each image its "name", its size as "width" and "height", and as data URLs "image", "truth", and
             "masks" with one prediction a row.
         miou: Of each image and finished row, as `image_miou` has it.
@@ -55,7 +55,7 @@ def image_miou(images: ImageMatrices) -> np.ndarray:
     return mean_over_classes(np.divide(hits, unions, out=np.full_like(hits, np.nan), where=true > 0))
 
 
-def pictures(summary: Summary, count: int = COUNT) -> Pictures:
+def pictures(summary: Summary, count: int = COUNT) -> ReportImages:
     """Predict what is not there yet, and take up images, truth and predictions.
 
     The first finished seed of a row stands for it. Predictions are kept in the run folders, in `predictions/`.
@@ -77,7 +77,7 @@ def pictures(summary: Summary, count: int = COUNT) -> Pictures:
         _embedded(dataset[places[name]], [folder / f"{name}.png" for folder in folders], colors)
         for name in track(names, "embedding images", transient=True)
     ]
-    return Pictures([_css(color) for color in colors], _css(VOID_COLOR), images, miou[indices].tolist())
+    return ReportImages([_css(color) for color in colors], _css(IGNORE_COLOR), images, miou[indices].tolist())
 
 
 def most_different(miou: np.ndarray) -> np.ndarray:

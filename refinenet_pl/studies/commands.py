@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import written_whole
+from refinenet_pl.files import atomic_write
 from refinenet_pl.studies.folders import CellFolder, cell_folder
 from refinenet_pl.studies.study import Cell, Study, row_name
 
@@ -17,7 +17,7 @@ REFINENET = [sys.executable, "-m", "refinenet_pl"]
 
 
 @dataclass(frozen=True)
-class Training:
+class CellGroup:
     """One training of a study, and the cells that it makes.
 
     Attributes:
@@ -67,7 +67,7 @@ class Training:
             UserError: The cell's training has left no checkpoint to evaluate.
         """
         folder = self.folder(cell)
-        with written_whole(folder.experiment) as file:
+        with atomic_write(folder.experiment) as file:
             file.write_text(yaml.safe_dump(cell.config, sort_keys=False))
         fresh = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]
         if cell is not self.cells[0]:
@@ -89,10 +89,10 @@ class Training:
         return checkpoint
 
 
-def trainings(
+def cell_groups(
     study: Study, runs: Path, options: Sequence[str], only: Mapping[str, str] | None = None
-) -> list[Training]:
-    """The trainings of a study, in its order.
+) -> list[CellGroup]:
+    """The cell_groups of a study, in its order.
 
     Args:
         study: The study.
@@ -108,10 +108,10 @@ def trainings(
     if unknown := only.keys() - {*study.factors, "seed", "row"}:
         raise UserError(f"no factor {', '.join(unknown)}; expected {', '.join([*study.factors, 'seed', 'row'])}")
     found = []
-    for cells in study.trainings:
+    for cells in study.cell_groups:
         taken = [cell for cell in cells if only.items() <= _traits(cell).items()]
         if taken:
-            found.append(Training(study, taken if taken[0] is cells[0] else [cells[0], *taken], runs, options))
+            found.append(CellGroup(study, taken if taken[0] is cells[0] else [cells[0], *taken], runs, options))
     if not found:
         raise UserError(f"no cell of {study.name} has {', '.join(f'{name}={value}' for name, value in only.items())}")
     return found

@@ -9,7 +9,7 @@ import yaml
 from rich.progress import track
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import read_yaml, written_whole
+from refinenet_pl.files import atomic_write, read_yaml
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.folders import cell_folder
 from refinenet_pl.studies.study import Study, row_name
@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    with written_whole(path) as beside, beside.open("w", newline="") as file:
+    with atomic_write(path) as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.studies.commands import Training
+from refinenet_pl.studies.commands import CellGroup
 from refinenet_pl.studies.study import Cell
 
 POLL_SECONDS = 0.5
@@ -35,7 +35,7 @@ class Progress:
 class Running:
     """A process that works on a cell."""
 
-    training: Training
+    training: CellGroup
     cell: Cell
     devices: list[str]
     process: subprocess.Popen[bytes]
@@ -57,23 +57,23 @@ class Pool:
         self.running: list[Running] = []
         self.progress = Progress()
 
-    def run(self, trainings: Sequence[Training], on_change: Callable[[Progress], None]) -> Progress:
+    def run(self, cell_groups: Sequence[CellGroup], on_change: Callable[[Progress], None]) -> Progress:
         """Work until every cell is finished or has failed.
 
         Args:
-            trainings: What to run, in this order.
+            cell_groups: What to run, in this order.
             on_change: Called with the state of things again and again.
 
         Raises:
             UserError: A training needs more devices than there are.
         """
-        for training in trainings:
+        for training in cell_groups:
             if training.devices > self.size or training.nodes > 1:
                 raise UserError(
                     f"{training.cells[0].name} needs {training.nodes} x {training.devices} devices, but this machine "
                     f"gives {self.size}; lower trainer.devices, or use --launcher slurm"
                 )
-        waiting = list(trainings)
+        waiting = list(cell_groups)
         try:
             while waiting or self.running:
                 self._collect(waiting)
@@ -85,7 +85,7 @@ class Pool:
         on_change(self.progress)
         return self.progress
 
-    def _start(self, waiting: list[Training]) -> None:
+    def _start(self, waiting: list[CellGroup]) -> None:
         """Start what fits on the free devices, in order."""
         for training in list(waiting):
             if training.devices <= len(self.free):  # first, as the next cell is looked up on the disk
@@ -93,11 +93,11 @@ class Pool:
                 if (cell := training.next_cell()) is not None:
                     self._begin(training, cell)
 
-    def _begin(self, training: Training, cell: Cell) -> None:
+    def _begin(self, training: CellGroup, cell: Cell) -> None:
         folder = training.folder(cell)
         folder.path.mkdir(parents=True, exist_ok=True)
         with (folder.path / "lock").open("a") as lock, folder.log.open("ab") as log:
-            if not locked(lock):
+            if not try_lock(lock):
                 self.progress.failed[cell.name] = "another process is at it"
                 return
             try:
@@ -123,7 +123,7 @@ class Pool:
             return {"CUDA_VISIBLE_DEVICES": ",".join(devices)}
         return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.size))} if self.size > 1 else {}
 
-    def _collect(self, waiting: list[Training]) -> None:
+    def _collect(self, waiting: list[CellGroup]) -> None:
         """Take note of the processes that ended; a training with further cells goes to the front."""
         for running in [running for running in self.running if running.process.poll() is not None]:
             self.running.remove(running)
@@ -133,7 +133,7 @@ class Pool:
             if folder.finished is not None:
                 waiting.insert(0, running.training)
             else:
-                self.progress.failed[running.cell.name] = reason(
+                self.progress.failed[running.cell.name] = failure_message(
                     f"exit status {running.process.returncode}", folder.log
                 )
 
@@ -146,7 +146,7 @@ class Pool:
             running.process.wait()
 
 
-def locked(file: IO[str]) -> bool:
+def try_lock(file: IO[str]) -> bool:
     """Take the lock of an open file, held until the file is closed here and in the processes that it was handed to.
 
     Returns:
@@ -159,7 +159,7 @@ def locked(file: IO[str]) -> bool:
     return True
 
 
-def reason(what: str, log: Path) -> str:
+def failure_message(what: str, log: Path) -> str:
     """What happened, and what the log says from its last error on, or else in its last line."""
     lines = (log.read_text(errors="replace") if log.is_file() else "").strip().splitlines() or ["empty"]
     errors = [place for place, line in enumerate(lines) if "error:" in line.lower()]

@@ -1,4 +1,4 @@
-"""Runs the trainings of a study as jobs of a SLURM cluster, through submitit."""
+"""Runs the cell_groups of a study as jobs of a SLURM cluster, through submitit."""
 
 import json
 import shutil
@@ -10,10 +10,10 @@ from typing import Any
 import submitit
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.results import write_json
-from refinenet_pl.studies.commands import Training
-from refinenet_pl.studies.pool import Progress, locked, reason
-from refinenet_pl.studies.slurm_job import TrainingJob
+from refinenet_pl.files import write_json
+from refinenet_pl.studies.commands import CellGroup
+from refinenet_pl.studies.pool import Progress, failure_message, try_lock
+from refinenet_pl.studies.slurm_job import CellGroupJob
 
 POLL_SECONDS = 2.0
 JOBS: dict[str, tuple[type[submitit.Job[None]], str]] = {
@@ -49,21 +49,21 @@ class SlurmQueue:
             raise UserError(
                 "--launcher slurm: no sbatch and srun here; run this on a login node of the cluster, or leave it out"
             )
-        self.jobs: list[tuple[Training, submitit.Job[None]]] = []
+        self.jobs: list[tuple[CellGroup, submitit.Job[None]]] = []
         self.progress = Progress()
 
-    def run(self, trainings: Sequence[Training], on_change: Callable[[Progress], None]) -> Progress:
+    def run(self, cell_groups: Sequence[CellGroup], on_change: Callable[[Progress], None]) -> Progress:
         """Submit what has no job yet, and wait until every cell is finished or has failed.
 
         Args:
-            trainings: What to run, in this order.
+            cell_groups: What to run, in this order.
             on_change: Called with the state of things again and again.
 
         Raises:
             UserError: Submitit does not take the parameters.
             KeyboardInterrupt: As it came, after telling how to end the jobs, which go on.
         """
-        unfinished = [training for training in trainings if training.next_cell() is not None]
+        unfinished = [training for training in cell_groups if training.next_cell() is not None]
         executors = [self._executor(training) for training in unfinished]
         try:
             for training, executor in zip(unfinished, executors, strict=True):
@@ -82,7 +82,7 @@ class SlurmQueue:
         on_change(self.progress)
         return self.progress
 
-    def _executor(self, training: Training) -> submitit.AutoExecutor:
+    def _executor(self, training: CellGroup) -> submitit.AutoExecutor:
         ours = {
             "name": f"{training.study.name}-{training.cells[0].name}",
             "nodes": training.nodes,
@@ -99,7 +99,7 @@ class SlurmQueue:
             raise UserError(f"--slurm takes submitit's parameters, such as slurm_partition=gpu: {error}") from error
         return executor
 
-    def _follow_or_submit(self, training: Training, executor: submitit.AutoExecutor) -> None:
+    def _follow_or_submit(self, training: CellGroup, executor: submitit.AutoExecutor) -> None:
         cell = training.next_cell()
         if cell is None:
             return
@@ -109,11 +109,11 @@ class SlurmQueue:
             lock = training.folder(cell).path / "lock"
             lock.parent.mkdir(parents=True, exist_ok=True)
             with lock.open("a") as opened:
-                if not locked(opened):
+                if not try_lock(opened):
                     self.progress.failed[cell.name] = "another process is at it"
                     return
             try:
-                job = executor.submit(TrainingJob(training))
+                job = executor.submit(CellGroupJob(training))
             except RuntimeError as error:  # sbatch's, told by submitit
                 self.progress.failed[cell.name] = f"not submitted: {error}"
                 return
@@ -146,7 +146,9 @@ def _known_job(file: Path) -> submitit.Job[None] | None:
 
 def _reason(task: submitit.Job[None], log: Path) -> str:
     """Why a job failed; what it said itself, if it did not come to run the cell."""
-    return reason(f"job {task.job_id} ended ({task.state.lower()})", log if log.is_file() else task.paths.stderr)
+    return failure_message(
+        f"job {task.job_id} ended ({task.state.lower()})", log if log.is_file() else task.paths.stderr
+    )
 
 
 def slurm_parameters(words: Sequence[str]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from submitit import JobEnvironment
 from submitit.helpers import Checkpointable
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.studies.commands import Training
-from refinenet_pl.studies.pool import locked, reason
+from refinenet_pl.studies.commands import CellGroup
+from refinenet_pl.studies.pool import failure_message, try_lock
 from refinenet_pl.studies.study import Cell
 
 RESULTS_SECONDS = 120
@@ -23,7 +23,7 @@ ENDED_FROM_OUTSIDE = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 @dataclass
-class TrainingJob(Checkpointable):
+class CellGroupJob(Checkpointable):
     """Finishes the cells of a training; every task of its job does so at once, one task a GPU.
 
     All tasks run the same commands, and Lightning reads from the environment which process of the training each is.
@@ -34,7 +34,7 @@ class TrainingJob(Checkpointable):
         training: What to finish.
     """
 
-    training: Training
+    training: CellGroup
 
     def __call__(self) -> None:
         """Work until every cell is finished.
@@ -50,7 +50,7 @@ class TrainingJob(Checkpointable):
                 continue
             if status in ENDED_FROM_OUTSIDE:
                 sys.exit(128 + signal.SIGTERM)
-            raise UserError(reason(f"exit status {status}", self.training.folder(cell).log))
+            raise UserError(failure_message(f"exit status {status}", self.training.folder(cell).log))
 
     def _run(self, cell: Cell) -> int:
         """Run a cell's command; its exit status.
@@ -64,7 +64,7 @@ class TrainingJob(Checkpointable):
             streams: dict[str, Any] = {}
             if JobEnvironment().global_rank == 0:
                 lock = files.enter_context((folder.path / "lock").open("a"))
-                if not locked(lock):
+                if not try_lock(lock):
                     raise UserError(f"{folder.path}: another process is at it")
                 log = files.enter_context(folder.log.open("ab"))
                 streams = {"stdout": log, "stderr": log, "pass_fds": [lock.fileno()]}

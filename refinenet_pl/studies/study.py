@@ -23,12 +23,12 @@ STRICT = ConfigDict(extra="forbid")  # so that a misspelt key is refused
 
 
 @checked(frozen=True, config=STRICT)
-class Published:
+class PublishedMetric:
     """A figure that somebody published for a row.
 
     Attributes:
         levels: Which row.
-        value: In per cent.
+        value: In percent.
         source: Where it comes from.
         verified: Whether it was read there; otherwise it is recalled, and printed so.
     """
@@ -85,7 +85,7 @@ class Study:
     seeds: list[int] = field(default_factory=lambda: [0])
     metric: str = "miou"
     overrides: Overrides = field(default_factory=dict)
-    published: list[Published] = field(default_factory=list)
+    published: list[PublishedMetric] = field(default_factory=list)
     title: str = ""
 
     @property
@@ -106,7 +106,7 @@ class Study:
         return [Cell(levels, seed, self._config(levels, seed)) for seed in self.seeds for levels in self.grid]
 
     @cached_property
-    def trainings(self) -> list[list[Cell]]:
+    def cell_groups(self) -> list[list[Cell]]:
         """The cells by training: of each list the first is trained, and the others are only evaluated otherwise."""
         found: list[tuple[dict[str, Any], list[Cell]]] = []
         for cell in self.cells:
@@ -130,7 +130,7 @@ class Study:
                 merged[key] = value
         return merged
 
-    def published_for(self, levels: Levels) -> Published | None:
+    def published_for(self, levels: Levels) -> PublishedMetric | None:
         """The published figure of a row, if there is one."""
         return next((figure for figure in self.published if figure.levels == levels), None)
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import written_whole
+from refinenet_pl.files import atomic_write
 from refinenet_pl.studies.study import Study, row_name, wandb_loggers
 
 PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -57,5 +57,5 @@ def _project(study: Study) -> dict[str, str]:
 
 def write_sweep(path: Path, content: dict[str, Any]) -> None:
     """Write a sweep as yaml, for `wandb sweep PATH`."""
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -11,20 +11,21 @@ from rich.live import Live
 from rich.table import Table
 
 from refinenet_pl.files import read_json
-from refinenet_pl.studies.commands import Training
+from refinenet_pl.studies.commands import CellGroup
 from refinenet_pl.studies.folders import CellFolder
 from refinenet_pl.studies.pool import Progress
+from refinenet_pl.text import duration, percent
 
 
 class LiveTable:
     """Shows each cell's state: as a table that changes in place, or as lines where the output is no terminal.
 
     Args:
-        trainings: Of the study.
+        cell_groups: Of the study.
     """
 
-    def __init__(self, trainings: Sequence[Training]) -> None:
-        self.trainings = trainings
+    def __init__(self, cell_groups: Sequence[CellGroup]) -> None:
+        self.cell_groups = cell_groups
         self.console = Console()
         self.live = Live(console=self.console, auto_refresh=False)
         self.states: dict[str, str] = {}
@@ -41,9 +42,9 @@ class LiveTable:
     def update(self, progress: Progress) -> None:
         """Show the state of things."""
         if self.console.is_terminal:
-            self.live.update(table(self.trainings, progress), refresh=True)
+            self.live.update(table(self.cell_groups, progress), refresh=True)
             return
-        for training in self.trainings:
+        for training in self.cell_groups:
             for cell in training.cells:
                 now = state(training.folder(cell), cell.name, progress)
                 if self.states.get(cell.name) != now[0]:
@@ -51,11 +52,11 @@ class LiveTable:
                     self.console.print(f"{cell.name}: {', '.join(word for word in now if word)}", soft_wrap=True)
 
 
-def table(trainings: Sequence[Training], progress: Progress) -> Table:
+def table(cell_groups: Sequence[CellGroup], progress: Progress) -> Table:
     """A row a cell: its levels and seed, its state, how far it is, and how good."""
-    study = trainings[0].study
+    study = cell_groups[0].study
     shown = Table(*study.factors, "seed", "state", "progress", "val mIoU %", "time", title=study.name)
-    for training in trainings:
+    for training in cell_groups:
         for cell in training.cells:
             words = state(training.folder(cell), cell.name, progress)
             shown.add_row(*cell.levels.values(), str(cell.seed), *words, style=STYLES.get(words[0]))
@@ -79,31 +80,17 @@ def state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, str, 
 
 @cache  # the table is drawn twice a second, and a finished run does not change
 def _outcome(path: Path) -> tuple[str, str]:
-    """The mean IoU in per cent, and how long it took."""
+    """The mean IoU in percent, and how long it took."""
     results = read_json(path, "move that run away, and the cell is run again")
-    return _percent(results["miou"]), duration(results["seconds"])
+    return percent(results["miou"]), duration(results["seconds"])
 
 
 def _newest_figures(path: Path) -> tuple[str, str]:
-    """The last step, and the last validation's mean IoU in per cent, that a run has logged."""
+    """The last step, and the last validation's mean IoU in percent, that a run has logged."""
     step, miou = "", ""
     if path.is_file():
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 step = row.get("step") or step
                 miou = row.get("val/miou") or miou
-    return f"step {step}" if step else "", _percent(float(miou)) if miou else ""
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds in words; a question mark where they are unknown."""
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def _percent(value: float | None) -> str:
-    # Not evaluation's, with which torchmetrics and torchvision would be imported: seconds, before there is a table.
-    return "–" if value is None else f"{100 * value:.2f}"
+    return f"step {step}" if step else "", percent(float(miou)) if miou else ""

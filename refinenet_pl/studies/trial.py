@@ -1,4 +1,4 @@
-"""How long a study will take, from the first seconds of each of its trainings."""
+"""How long a study will take, from the first seconds of each of its cell_groups."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from refinenet_pl.studies.commands import Training
+from refinenet_pl.studies.commands import CellGroup
 
 SECONDS = 20
 """How long each trial trains; some steps more than the few that warm up."""
@@ -29,20 +29,20 @@ class Estimate:
     words: str
 
 
-def estimates(trainings: Sequence[Training]) -> dict[str, Estimate]:
+def estimates(cell_groups: Sequence[CellGroup]) -> dict[str, Estimate]:
     """Try each row once, whatever its seeds, on this machine; by the name of each training's first cell."""
     tried: dict[str, Estimate] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for training in track(trainings, "trying each row", transient=True):
+        for training in track(cell_groups, "trying each row", transient=True):
             levels = str(training.cells[0].levels)
             if levels not in tried:
                 tried[levels] = _try(training, Path(folder))
-    return {training.cells[0].name: tried[str(training.cells[0].levels)] for training in trainings}
+    return {training.cells[0].name: tried[str(training.cells[0].levels)] for training in cell_groups}
 
 
-def _try(training: Training, folder: Path) -> Estimate:
+def _try(training: CellGroup, folder: Path) -> Estimate:
     cell = training.cells[0]
-    elsewhere = Training(training.study, [cell], folder, training.options)
+    elsewhere = CellGroup(training.study, [cell], folder, training.options)
     limit = [f"--trainer.max_time=00:00:00:{SECONDS}", "--trainer.logger=false"]
     begun = time.perf_counter()
     done = subprocess.run([*elsewhere.command(cell), *limit], capture_output=True, text=True, check=False)
@@ -53,7 +53,7 @@ def _try(training: Training, folder: Path) -> Estimate:
     figures = json.loads(costs.read_text())
     steps, step = figures["planned_steps"], figures["seconds_per_step"]
     if step is None:
-        return Estimate(None, f"no step of the optimiser ended within {SECONDS} s")
+        return Estimate(None, f"no step of the optimizer ended within {SECONDS} s")
     images = figures["planned_validation_images"] or 0
     image = figures["seconds_per_validation_image"] or 0.0
     start = time.perf_counter() - begun - figures["seconds"]

@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.pictures import panel, save_picture
 from refinenet_pl.training.task import SegmentationTask
 
@@ -44,7 +44,7 @@ class EMA(WeightAveraging):
         super().setup(trainer, pl_module, stage)
 
 
-class Pictures(Callback):
+class PictureWriter(Callback):
     """Panels of image, truth and prediction: the last validation's as files in `pictures/`, each validation's in W&B.
 
     Args:
@@ -86,7 +86,7 @@ class Pictures(Callback):
                 self._log(logger, dict(enumerate(pl_module.class_names)))
 
     def _log(self, logger: WandbLogger, names: dict[int, str]) -> None:
-        labels = {**names, VOID: "void"}
+        labels = {**names, IGNORE_INDEX: "void"}
         images, truths, predictions = (pad_alike(arrays) for arrays in zip(*self.panels.values(), strict=True))
         masks = [
             {
@@ -105,7 +105,7 @@ def pad_alike(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         np.pad(
             array,
             [(0, height - array.shape[0]), (0, width - array.shape[1]), (0, 0)][: array.ndim],
-            constant_values=VOID,
+            constant_values=IGNORE_INDEX,
         )
         for array in arrays
     ]

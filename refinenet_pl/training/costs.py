@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from refinenet_pl.evaluation.memory import peak_memory
-from refinenet_pl.evaluation.results import write_json
+from refinenet_pl.files import write_json
 from refinenet_pl.training.task import SegmentationTask
 
 KEPT = 200
@@ -22,10 +22,10 @@ class TrainingCosts(Callback):
     """Writes `costs.json` into the run folder when training ends, be it early by `max_time`.
 
     - `parameters`: of the network.
-    - `steps`, `planned_steps`: of the optimiser, done and in the whole run.
+    - `steps`, `planned_steps`: of the optimizer, done and in the whole run.
     - `seconds`: of training with its validations, all parts of a resumed run together. (A part that was killed counts
       up to the checkpoint from which the next went on.)
-    - `seconds_per_step`: median of the optimiser's steps in this part, without validations; null if there was none.
+    - `seconds_per_step`: median of the optimizer's steps in this part, without validations; null if there was none.
     - `seconds_per_validation_image`: median in this part, those of the sanity check included; null if there was none.
     - `planned_validation_images`: shown to one process in the whole run, and once more in the evaluation that ends it;
       null if validations come by the clock, or if none had been prepared when training ended.
@@ -60,7 +60,7 @@ class TrainingCosts(Callback):
         self.steps = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Time a step, if the optimiser took one: of several batches where gradients are accumulated."""
+        """Time a step, if the optimizer took one: of several batches where gradients are accumulated."""
         if trainer.global_step > self.steps:
             now = time.perf_counter()
             self.step_seconds.append(now - self.last_step)

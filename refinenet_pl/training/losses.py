@@ -1,4 +1,4 @@
-"""Losses between logits [N, C, H, W] and labels [N, H, W] (int64, 0..C-1 or VOID); each gives a float32 scalar.
+"""Losses between logits [N, C, H, W] and labels [N, H, W] (int64, 0..C-1 or IGNORE_INDEX); each gives a float32 scalar.
 
 All keep one contract. Void pixels add neither value nor gradient. A batch of nothing but void gives exactly 0 that
 still hangs on the graph, so that `backward` gives every parameter a gradient of zeros: under data-parallel training
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 
 _TINY = torch.finfo(torch.float32).tiny
@@ -47,7 +47,7 @@ class ClassWeighted(nn.Module):
 
     def _pixel_weights(self, labels: Tensor, classes: int) -> Tensor:
         """The weight of every pixel, float32 [N, H, W]: 0 at void, elsewhere its class's, or 1."""
-        valid = labels != VOID
+        valid = labels != IGNORE_INDEX
         weights = self._weights(classes)
         return valid.float() if weights is None else weights[labels.where(valid, 0)] * valid
 
@@ -70,7 +70,7 @@ class CrossEntropy(ClassWeighted):
             logits.float(),
             labels,
             weight=self._weights(logits.shape[1]),
-            ignore_index=VOID,
+            ignore_index=IGNORE_INDEX,
             reduction="none",
             label_smoothing=self.label_smoothing,
         )
@@ -105,7 +105,7 @@ class OHEM(ClassWeighted):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss, a scalar."""
-        valid = labels != VOID
+        valid = labels != IGNORE_INDEX
         losses = _pixel_losses(logits, labels)[valid]
         if losses.numel() == 0:
             return losses.sum()
@@ -151,7 +151,7 @@ class Dice(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss, a scalar."""
-        valid = (labels != VOID).unsqueeze(1)
+        valid = (labels != IGNORE_INDEX).unsqueeze(1)
         probabilities = logits.float().softmax(dim=1) * valid
         classes = torch.arange(logits.shape[1], device=labels.device).view(1, -1, 1, 1)
         truth = labels.unsqueeze(1) == classes  # bool, as one-hot float or int64 would outweigh the logits themselves
@@ -170,7 +170,7 @@ class Lovasz(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss, a scalar."""
-        valid = labels != VOID
+        valid = labels != IGNORE_INDEX
         probabilities = logits.movedim(1, -1)[valid].float().softmax(dim=-1)
         labels = labels[valid]
         losses = [_lovasz_extension(probabilities[:, index], labels == index) for index in labels.unique().tolist()]
@@ -206,7 +206,7 @@ class WeightedSum(nn.Module):
 
 def _pixel_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Minus the log-probability of each pixel's true class, float32 [N, H, W]; 0 at void."""
-    return F.cross_entropy(logits.float(), labels, ignore_index=VOID, reduction="none")
+    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE_INDEX, reduction="none")
 
 
 def _ratio(total: Tensor, weight: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ def _lovasz_extension(probability: Tensor, truth: Tensor) -> Tensor:
     # Were the first i pixels in this order the wrong ones, intersection and union would be these.
     intersection = ranked.sum() - ranked.cumsum(0)
     union = ranked.sum() + (~ranked).cumsum(0)
-    # The Jaccard loss's growth at pixel i in closed form: differences of neighbours would drown in float32's rounding
+    # The Jaccard loss's growth at pixel i in closed form: differences of neighbors would drown in float32's rounding
     # (values near 1 that differ by one part in the number of pixels).
     growth = torch.where(ranked, 1 / union, intersection / (union * (union - 1)))
     # The errors' slopes, constant while their order is: put back in place, so that the graph need not keep the order.

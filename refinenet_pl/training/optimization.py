@@ -13,11 +13,11 @@ def make_optimizer(
     encoder_lr_factor: float,
     decay_norms_and_biases: bool,
 ) -> Optimizer:
-    """An optimiser over the trainable parameters.
+    """An optimizer over the trainable parameters.
 
     Args:
         network: Parameters whose name starts with "encoder" are the encoder's.
-        optimizer: Makes the optimiser from parameter groups.
+        optimizer: Makes the optimizer from parameter groups.
         encoder_lr_factor: The encoder's learning rate over the others'.
         decay_norms_and_biases: If False, parameters with one dimension get no weight decay.
     """

@@ -74,8 +74,8 @@ class SubmissionWriter(Callback):
     ) -> None:
         """Write one sample's file."""
         values = np.array(self.submission.values, np.uint8)[outputs.cpu().numpy()]
-        grey = self.submission.mode == "L"
-        picture = Image.fromarray(values) if grey else palette_image(values, self.submission.classes.colors)
+        gray = self.submission.mode == "L"
+        picture = Image.fromarray(values) if gray else palette_image(values, self.submission.classes.colors)
         save_picture(self.output / self.submission.member(batch["name"]), picture)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

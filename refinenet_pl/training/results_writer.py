@@ -14,17 +14,12 @@ from rich.console import Console
 from torch import Tensor, distributed
 
 import refinenet_pl
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
-from refinenet_pl.evaluation.confusion import count_pixels
+from refinenet_pl.evaluation.confusion import confusion_matrix
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.evaluation.results import (
-    results_table,
-    summarize,
-    summarize_boundaries,
-    summarize_intervals,
-    write_json,
-)
+from refinenet_pl.evaluation.results import results_table, summarize, summarize_boundaries, summarize_intervals
+from refinenet_pl.files import write_json
 from refinenet_pl.training.task import SegmentationTask
 
 
@@ -48,8 +43,8 @@ class ResultsWriter(Callback):
 
     def _start(self, task: SegmentationTask) -> None:
         self.images = ImageMatrices(task.class_names)
-        self.boundary = BoundaryIoU(len(task.class_names), VOID).to(task.device)
-        self.trimap = TrimapIoU(len(task.class_names), VOID).to(task.device)
+        self.boundary = BoundaryIoU(len(task.class_names), IGNORE_INDEX).to(task.device)
+        self.trimap = TrimapIoU(len(task.class_names), IGNORE_INDEX).to(task.device)
 
     def on_validation_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Tensor, batch: dict[str, Any], *_: Any
@@ -66,7 +61,7 @@ class ResultsWriter(Callback):
 
     def _count(self, predicted: Tensor, sample: dict[str, Any]) -> None:
         truth = sample["mask"]
-        matrix = count_pixels(predicted, truth, len(self.images.class_names), VOID)
+        matrix = confusion_matrix(predicted, truth, len(self.images.class_names), IGNORE_INDEX)
         self.images.add(sample["name"], matrix.cpu())
         self.boundary.update(predicted, truth)
         self.trimap.update(predicted, truth)

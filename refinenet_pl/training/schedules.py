@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the optimiser step, so that a resumed run goes on exactly."""
+"""Learning-rate schedules: pure functions of the optimizer step, so that a resumed run goes on exactly."""
 
 import math
 from abc import ABC, abstractmethod
@@ -19,20 +19,20 @@ class Schedule(ABC):
     in it alone have the same rate once it is over.
 
     Attributes:
-        warmup_steps: Optimiser steps until the warm-up reaches 1; 0 for none. If the run is shorter, it ends while
+        warmup_steps: Optimizer steps until the warm-up reaches 1; 0 for none. If the run is shorter, it ends while
             warming up.
     """
 
     warmup_steps: int = 0
 
     def __post_init__(self) -> None:
-        self._require("warmup_steps", self.warmup_steps >= 0, "0 or more optimiser steps")
+        self._require("warmup_steps", self.warmup_steps >= 0, "0 or more optimizer steps")
 
     def factor(self, step: int, total_steps: int) -> float:
-        """The factor for one optimiser step.
+        """The factor for one optimizer step.
 
         Args:
-            step: How many optimiser steps (not batches) were taken before this one, 0 or more.
+            step: How many optimizer steps (not batches) were taken before this one, 0 or more.
             total_steps: How many the whole run takes.
 
         Returns:
@@ -133,7 +133,7 @@ class MultiStep(Schedule):
 
 
 def make_scheduler(optimizer: Optimizer, schedule: Schedule, total_steps: int) -> LambdaLR:
-    """Attach a schedule to an optimiser.
+    """Attach a schedule to an optimizer.
 
     Its state holds the step and the base rates, not the shape of the schedule: a resumed run computes the same rates
     from its settings.
@@ -141,10 +141,10 @@ def make_scheduler(optimizer: Optimizer, schedule: Schedule, total_steps: int) -
     Args:
         optimizer: Its parameter groups' rates are the base rates.
         schedule: The factor on all of them.
-        total_steps: Optimiser steps of the whole run.
+        total_steps: Optimizer steps of the whole run.
 
     Returns:
-        A scheduler to be stepped after every optimiser step, not every epoch.
+        A scheduler to be stepped after every optimizer step, not every epoch.
 
     Raises:
         UserError: If the run has no step.

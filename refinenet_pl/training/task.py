@@ -11,10 +11,10 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_accuracy, mean_iou, pixel_accuracy
-from refinenet_pl.evaluation.inference import Inference, whole_image
+from refinenet_pl.evaluation.inference import Inference, full_resolution_logits
 from refinenet_pl.networks.encoders import load_encoder_weights
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.optimization import make_optimizer
@@ -37,7 +37,7 @@ class SegmentationTask(pl.LightningModule):
         optimizer: Called with parameter groups; its `lr` is the decoder's.
         encoder_lr_factor: The encoder's learning rate over the decoder's (the authors: 0.1).
         decay_norms_and_biases: Whether weight decay acts on them too, as in the authors' recipe.
-        schedule: Learning rate over the optimiser's steps.
+        schedule: Learning rate over the optimizer's steps.
         loss_resolution: "label" upsamples the logits to the labels; "logits" resizes the labels to the logits (of
             RefineNet: at stride 4; nearest), as the authors do: cheaper, and thin things count less.
         batch_norm: The encoder's batch norm: "train"; "frozen_statistics" keeps mean and variance of the pre-training
@@ -110,7 +110,7 @@ class SegmentationTask(pl.LightningModule):
         # Not in the state dict: they belong to the configuration, which says them in words.
         self.register_buffer("mean", 255 * torch.tensor(mean or [0.0]).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std or [1.0]).view(-1, 1, 1), persistent=False)
-        self.confusion = ConfusionMatrix(len(self.class_names), ignore_index=VOID)
+        self.confusion = ConfusionMatrix(len(self.class_names), ignore_index=IGNORE_INDEX)
         if batch_norm != "train":
             for norm in self._encoder_norms():
                 norm.eval()  # here too: Lightning keeps the modes that it finds, and need not call train()
@@ -122,7 +122,7 @@ class SegmentationTask(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C, H, W] of uint8 images [N, 3, H, W]."""
-        return whole_image(self.network, self.normalize(images))
+        return full_resolution_logits(self.network, self.normalize(images))
 
     def normalize(self, images: Tensor) -> Tensor:
         """Floats for the network, from pixels 0..255."""
@@ -229,7 +229,7 @@ class SegmentationTask(pl.LightningModule):
             checkpoint[key] = apply_to_collection(value, Tensor, Tensor.contiguous)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Give the optimiser's state the layout of the network's parameters again, which fused optimisers rely on."""
+        """Give the optimizer's state the layout of the network's parameters again, which fused optimizers rely on."""
         if "optimizer_states" in checkpoint:  # not in a checkpoint of weights alone
             checkpoint["optimizer_states"] = apply_to_collection(checkpoint["optimizer_states"], Tensor, self._lay_out)
 
@@ -238,5 +238,5 @@ class SegmentationTask(pl.LightningModule):
 
 
 def resize_labels(labels: Tensor, size: torch.Size) -> Tensor:
-    """Labels [N, H, W] at another size, each the label under its centre."""
+    """Labels [N, H, W] at another size, each the label under its center."""
     return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 import refinenet_pl
-from refinenet_pl.weights.published import Published
+from refinenet_pl.weights.published import PublishedWeights
 
 UNKNOWN = "Unknown."
 FRONT_MATTER = {
@@ -26,7 +26,7 @@ from refinenet_pl.weights import load_weights_folder
 network, preprocessing = load_weights_folder(Path("FOLDER"))
 ```
 
-`preprocessing` (`preprocessing.json`) says how to normalise images, and what the classes are called."""
+`preprocessing` (`preprocessing.json`) says how to normalize images, and what the classes are called."""
 
 
 def model_card(title: str, sections: Mapping[str, str]) -> str:
@@ -41,7 +41,7 @@ def model_card(title: str, sections: Mapping[str, str]) -> str:
     return f"---\n{yaml.safe_dump(FRONT_MATTER, sort_keys=False)}---\n\n" + "\n\n".join(parts) + "\n"
 
 
-def converted_card(published: Published, file_name: str, classes_of: str) -> str:
+def converted_card(published: PublishedWeights, file_name: str, classes_of: str) -> str:
     """The card of a published file: it says neither how its weights were trained nor under which terms.
 
     Args:
@@ -52,7 +52,7 @@ def converted_card(published: Published, file_name: str, classes_of: str) -> str
     return model_card(
         f"{published.architecture}, {published.classes} classes",
         {
-            "Data": f"Unknown to this package. Names and colours of the classes: {classes_of}.",
+            "Data": f"Unknown to this package. Names and colors of the classes: {classes_of}.",
             "Recipe": f"Unknown. Converted from `{file_name}` by refinenet-pl {refinenet_pl.__version__}, each tensor "
             f"as it is; keys that were ignored, so that they are random: {', '.join(published.ignored) or 'none'}.",
             "Figures": "",
@@ -100,7 +100,7 @@ def _recipe(config: Mapping[str, Any]) -> str:
 
 
 def _figures(results: Mapping[str, Any]) -> str:
-    """Means and each class's IoU, in per cent, on the split that the run was evaluated on."""
+    """Means and each class's IoU, in percent, on the split that the run was evaluated on."""
     means = {"**mean IoU**": "miou", "pixel accuracy": "pixel_accuracy", "mean accuracy": "mean_accuracy"}
     rows = [*results["per_class_iou"].items(), *((label, results[key]) for label, key in means.items())]
     lines = [

@@ -7,7 +7,7 @@ and the model card, `README.md`.
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,33 +20,12 @@ from refinenet_pl import networks
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import read_json
 from refinenet_pl.networks.state_dict import differences, read_state_dict
+from refinenet_pl.preprocessing import Preprocessing
 
 CONFIG = "config.json"
 PREPROCESSING = "preprocessing.json"
 INCOMPLETE = "a weights folder needs it, as `refinenet weights` writes it"
 WEIGHTS = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What belongs to weights beside the network.
-
-    Attributes:
-        mean: Per channel, for pixels in `pixel_range`, subtracted from the image.
-        std: Per channel, divides the image then.
-        class_names: One a class.
-        class_colors: One RGB triple a class, 0..255.
-        pixel_range: Pixels are scaled to it first; only [0, 1] is known here.
-        image_scale: Images are resized by it first; only 1 is known here, since a network that wants another scale
-            resizes by itself (`image_scales` in its `config.json`).
-    """
-
-    mean: list[float]
-    std: list[float]
-    class_names: list[str]
-    class_colors: list[list[int]]
-    pixel_range: tuple[float, float] = (0.0, 1.0)
-    image_scale: float = 1.0
 
 
 def write_weights_folder(folder: Path, network: SegmentationModel, preprocessing: Preprocessing, card: str) -> None:

@@ -17,7 +17,7 @@ RESNETS = {6: "resnet50", 23: "resnet101", 36: "resnet152"}
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """A network with published weights in it, and how they were found.
 
     Attributes:
@@ -37,7 +37,7 @@ class Published:
     ignored: tuple[str, ...]
 
 
-def load_published(path: Path, ignore: Sequence[str] = ()) -> Published:
+def load_published(path: Path, ignore: Sequence[str] = ()) -> PublishedWeights:
     """Load a published file into the network that its keys and shapes are of.
 
     Args:
@@ -61,7 +61,7 @@ def load_published(path: Path, ignore: Sequence[str] = ()) -> Published:
             f"found):{told}\nIf you know why, name keys with --ignore."
         )
     network.load_state_dict(own | {mapping[key]: value for key, value in taken.items()})
-    return Published(
+    return PublishedWeights(
         network=network.eval(),
         architecture=architecture,
         classes=network.config["classes"],

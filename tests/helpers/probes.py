@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from tiny_fit import (
+from torch import Tensor, nn
+
+from helpers.tiny_fit import (
     CLASSES,
     TinyData,
     count_by_hand,
     tiny_trainer,
 )
-from torch import Tensor, nn
-
 from refinenet_pl.training.task import BATCH_NORMS, SegmentationTask
 
 
 class Rates(pl.Callback):
-    """Notes the learning rates of every optimiser step."""
+    """Notes the learning rates of every optimizer step."""
 
     def __init__(self) -> None:
         self.seen: list[list[float]] = []

@@ -53,7 +53,7 @@ def source(browser, image: str) -> str:
 
 
 def clip(browser, mask: str) -> list[float]:
-    """The shares of the picture, in per cent, that are cut off a mask."""
+    """The shares of the picture, in percent, that are cut off a mask."""
     return numbers(re.findall(r"[\d.]+%", browser.find_element(By.ID, mask).value_of_css_property("clip-path")))
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.networks import FCN
+from refinenet_pl.networks import FullyConvNet
 from refinenet_pl.networks.encoders import make_encoder
 
 STRIDES = [32, 16, 8]
@@ -20,7 +20,9 @@ STRIDES = [32, 16, 8]
 def small(**options: Any) -> Any:
     """A network of a size for tests, in evaluation mode, whose logits are of the order of one."""
     torch.manual_seed(0)
-    network = FCN(**({"encoder_name": "tu-test_resnet.r160_in1k", "encoder_weights": None, "classes": 3} | options))
+    network = FullyConvNet(
+        **({"encoder_name": "tu-test_resnet.r160_in1k", "encoder_weights": None, "classes": 3} | options)
+    )
     nn.init.kaiming_normal_(network.segmentation_head[0].weight)
     return network.eval()
 
@@ -50,7 +52,7 @@ def test_dilation_changes_neither_number_nor_names_nor_shapes_of_the_weights(enc
     shapes = []
     for stride in STRIDES:
         with torch.device("meta"):
-            network = FCN(encoder, encoder_weights=None, classes=21, output_stride=stride)
+            network = FullyConvNet(encoder, encoder_weights=None, classes=21, output_stride=stride)
         # ResNet-50 without its classifier, and 2048 x 3 x 3 weights and a bias for each class.
         assert sum(parameter.numel() for parameter in network.parameters()) == 23_508_032 + 21 * (2048 * 9 + 1)
         shapes.append({key: value.shape for key, value in network.state_dict().items()})
@@ -85,7 +87,7 @@ def test_the_classifier_is_a_convolution_of_the_last_map_with_a_bias() -> None:
 
 def test_the_classifier_starts_small_and_without_bias() -> None:
     torch.manual_seed(0)
-    classifier = FCN("resnet18", encoder_weights=None, classes=21).segmentation_head[0]
+    classifier = FullyConvNet("resnet18", encoder_weights=None, classes=21).segmentation_head[0]
     assert classifier.weight.std().item() == pytest.approx(0.01, rel=0.01)
     assert not classifier.bias.any()
 
@@ -100,11 +102,11 @@ def test_dropout_cuts_the_last_map_in_training_only(dropout: float) -> None:
 
 
 def test_it_takes_the_arguments_of_smps_models() -> None:
-    assert issubclass(FCN, smp.base.SegmentationModel)
+    assert issubclass(FullyConvNet, smp.base.SegmentationModel)
     names = [
         name for name in inspect.signature(smp.FPN).parameters if not name.startswith(("decoder_", "upsampl", "kwargs"))
     ]
-    parameters = inspect.signature(FCN).parameters
+    parameters = inspect.signature(FullyConvNet).parameters
     assert set(list(parameters)[:7]) == set(names)
     assert parameters["classes"].default == 1
     assert {"encoder", "decoder", "segmentation_head"} <= {name for name, _ in small().named_children()}
@@ -126,7 +128,7 @@ def test_aux_params_and_activation_are_smps() -> None:
 def test_a_saved_network_comes_back_the_same(stride: int, tmp_path: Path) -> None:
     network, images = small(output_stride=stride), torch.rand(1, 3, 64, 64)
     network.save_pretrained(tmp_path)
-    again = FCN.from_pretrained(tmp_path).eval()
+    again = FullyConvNet.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         assert again.forward_logits(images).shape[-1] == 64 // stride
         assert torch.equal(network(images), again(images))

@@ -8,8 +8,8 @@ import pytest
 import pytorch_lightning as pl
 import segmentation_models_pytorch as smp
 import torch
-from probes import Losses, Validations, losses_of
-from tiny_fit import (
+from helpers.probes import Losses, Validations, losses_of
+from helpers.tiny_fit import (
     CLASSES,
     MEAN,
     SQUARE,
@@ -23,10 +23,10 @@ from tiny_fit import (
 )
 from torch import nn
 
-from refinenet_pl.data.classes import VOID
+from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation import mean_iou
-from refinenet_pl.evaluation.inference import whole_image
+from refinenet_pl.evaluation.inference import full_resolution_logits
 from refinenet_pl.training.task import SegmentationTask, resize_labels
 
 
@@ -99,7 +99,7 @@ def test_an_image_that_fits_reaches_the_network_as_it_is():
     network = smp.FPN("resnet18", encoder_weights=None, classes=2).eval()
     image = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
-        assert torch.equal(whole_image(network, image), network(image))
+        assert torch.equal(full_resolution_logits(network, image), network(image))
 
 
 def test_a_batch_of_nothing_but_void_trains_on_with_gradients_of_zero(tmp_path: Path):
@@ -109,7 +109,7 @@ def test_a_batch_of_nothing_but_void_trains_on_with_gradients_of_zero(tmp_path: 
                 assert parameter.grad is not None, name
                 assert not parameter.grad.any(), name
 
-    void = [tiny_sample(SQUARE, seed, values=(VOID,)) for seed in range(2)]
+    void = [tiny_sample(SQUARE, seed, values=(IGNORE_INDEX,)) for seed in range(2)]
     losses = Losses()
     task = tiny_task()
     trainer = tiny_trainer(tmp_path, callbacks=[losses, Gradients()], limit_val_batches=0)
@@ -123,7 +123,9 @@ def test_the_loss_at_the_labels_resolution_is_that_of_the_upsampled_logits(tmp_p
     task, batch = tiny_task(), first_batch()
     logits = task.network(task.normalize(batch["image"]))
     assert logits.shape[-2:] == batch["mask"].shape[-2:]
-    assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, batch["mask"].long(), ignore_index=VOID)))
+    assert loss == pytest.approx(
+        float(nn.functional.cross_entropy(logits, batch["mask"].long(), ignore_index=IGNORE_INDEX))
+    )
 
 
 def test_the_loss_at_the_logits_resolution_takes_the_label_under_each_logits_centre(tmp_path: Path):
@@ -131,8 +133,8 @@ def test_the_loss_at_the_logits_resolution_takes_the_label_under_each_logits_cen
     task, batch = tiny_task(), first_batch()
     logits = task.network.forward_logits(task.normalize(batch["image"]))  # type: ignore[operator]
     assert logits.shape[-2:] == (16, 16)
-    labels = batch["mask"][:, 2::4, 2::4].long()  # a logit's centre lies between pixels 1 and 2 of its four
-    assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels, ignore_index=VOID)))
+    labels = batch["mask"][:, 2::4, 2::4].long()  # a logit's center lies between pixels 1 and 2 of its four
+    assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX)))
 
 
 def first_batch() -> dict[str, Any]:
@@ -143,7 +145,7 @@ def first_batch() -> dict[str, Any]:
 
 @pytest.mark.parametrize("size", [(5, 7), (13, 9), (2, 3)])
 def test_resized_labels_are_those_under_the_centres_and_never_mixed(size: tuple[int, int]):
-    labels = torch.from_numpy(np.random.default_rng(0).choice([0, 7, 254, VOID], (2, 11, 13)))
+    labels = torch.from_numpy(np.random.default_rng(0).choice([0, 7, 254, IGNORE_INDEX], (2, 11, 13)))
     rows, columns = (
         np.floor((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, (11, 13), strict=True)
     )
@@ -157,7 +159,7 @@ def test_a_loss_at_the_logits_needs_a_network_that_gives_them():
         tiny_task(network=smp.FPN("resnet18", encoder_weights=None, classes=4), loss_resolution="logits")
 
 
-def test_a_task_needs_one_name_and_one_colour_for_each_class():
+def test_a_task_needs_one_name_and_one_color_for_each_class():
     with pytest.raises(UserError, match="0 class_names"):
         SegmentationTask(tiny_network())
     with pytest.raises(UserError, match="2 class_names, 1 class_colors"):

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from fake_data import make_camvid
+
+from helpers.fake_data import make_camvid
 
 ENCODER = "tu-test_resnet.r160_in1k"
 POOLING = {

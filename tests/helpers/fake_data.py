@@ -1,4 +1,4 @@
-"""Small datasets in the true layouts: label images of blocks, and images in which each label has its own colour."""
+"""Small datasets in the true layouts: label images of blocks, and images in which each label has its own color."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +20,13 @@ def blocks(size: tuple[int, int], values: Sequence[int], seed: int, block: int =
 
 
 def save_image(path: Path, labels: np.ndarray) -> None:
-    """The image of labels: every value in its colour of VOC's colour map."""
+    """The image of labels: every value in its color of VOC's color map."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(PALETTE[labels]).save(path)
 
 
-def save_grey(path: Path, labels: np.ndarray) -> None:
-    """A label image of grey values."""
+def save_gray(path: Path, labels: np.ndarray) -> None:
+    """A label image of gray values."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(labels).save(path)
 
@@ -45,7 +45,7 @@ def make_camvid(root: Path, train: int = 4, val: int = 3, test: int = 2, size: t
         for index in range(count):
             labels = blocks(size, range(12), seed=index)
             save_image(root / split / f"{split}_{index}.png", labels)
-            save_grey(root / f"{split}annot" / f"{split}_{index}.png", labels)
+            save_gray(root / f"{split}annot" / f"{split}_{index}.png", labels)
     return root
 
 
@@ -86,8 +86,8 @@ def make_cityscapes(root: Path, size: tuple[int, int] = (32, 64)) -> Path:
             stem = f"{city}_000000_000019"
             labels = blocks(size, [*range(34), 255], seed, block=4)
             save_image(root / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", labels)
-            save_grey(root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", labels)
-            save_grey(root / "gtFine" / split / city / f"{stem}_gtFine_instanceIds.png", labels)
+            save_gray(root / "gtFine" / split / city / f"{stem}_gtFine_labelIds.png", labels)
+            save_gray(root / "gtFine" / split / city / f"{stem}_gtFine_instanceIds.png", labels)
     return root
 
 
@@ -108,7 +108,7 @@ def make_nyudv2(
             labels = blocks((40, 50), values, seed=int(name))
             labels[:8, :8] = values[-1]
             save_image(root / "images" / f"{name}.png", labels)
-            save_grey(root / "masks" / f"{name}.png", labels)
+            save_gray(root / "masks" / f"{name}.png", labels)
         save_list(root / f"{split}.txt", names)
     return root
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from refinenet_pl.evaluation import class_iou, mean_accuracy, mean_iou, pixel_accuracy
-from refinenet_pl.evaluation.figures import CONVENTIONS, f1, frequency_weighted_iou, precision, recall
+from refinenet_pl.evaluation.metrics import CONVENTIONS, f1, frequency_weighted_iou, precision, recall
 
 NAN = math.nan
 # Class 2 is in neither truth nor prediction; class 3 is predicted, but nowhere true; class 4 is true, but never found.

@@ -10,7 +10,8 @@ import torch
 import yaml
 
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.evaluation.results import summarize, summarize_intervals, write_json
+from refinenet_pl.evaluation.results import summarize, summarize_intervals
+from refinenet_pl.files import write_json
 from refinenet_pl.studies.folders import cell_folder
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.study import Cell, Study, row_name
@@ -47,7 +48,7 @@ def finish(
     for cell in study.cells:
         if cell.name not in unfinished:
             place = study.grid.index(cell.levels)
-            training = next(group[0] for group in study.trainings if cell in group)
+            training = next(group[0] for group in study.cell_groups if cell in group)
             finish_cell(study, cell, runs, draw(quality[place], place, cell.seed, class_names, images), training)
     write_inference(study, runs)
     return study

@@ -61,7 +61,7 @@ def draw_tensor(random: np.random.RandomState, key: str, shape: tuple[int, ...])
 
 
 def image(size: tuple[int, int]) -> Tensor:
-    """A normalised image, float64 [1, 3, H, W]."""
+    """A normalized image, float64 [1, 3, H, W]."""
     return torch.from_numpy(4 * np.random.RandomState(7).random_sample((1, 3, *size)) - 2)
 
 

@@ -9,7 +9,7 @@ from refinenet_pl.networks.base import RefinementNetwork
 from refinenet_pl.networks.encoders import make_encoder
 
 
-class FCN(RefinementNetwork):
+class FullyConvNet(RefinementNetwork):
     """A classifier right on the encoder's last map, and bilinear upsampling: RefineNet without its decoder.
 
     With `output_stride` 32 it is the plain network of figure 2a, with 8 the dilated one of figure 2b, as in DeepLab:
@@ -49,7 +49,7 @@ class FCN(RefinementNetwork):
         super().__init__()
         self.encoder = make_encoder(encoder_name, in_channels, encoder_depth, encoder_weights, output_stride)
         self.decoder = LastMap(self.encoder.out_channels[-1], dropout)
-        self.finish(classes, activation, aux_params)
+        self.add_heads(classes, activation, aux_params)
 
 
 class LastMap(nn.Module):

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from fake_data import PALETTE, blocks
 from torch import nn
 from torchvision import tv_tensors
 
+from helpers.fake_data import PALETTE, blocks
 from refinenet_pl.data import SegmentationDataModule
-from refinenet_pl.data.classes import VOID, Classes, voc_colors
+from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
 from refinenet_pl.networks import LightWeightRefineNet
 from refinenet_pl.training.task import SegmentationTask
 
@@ -21,8 +21,8 @@ MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 SQUARE = (64, 64)
 
 
-def tiny_sample(size: tuple[int, int], seed: int, values: Sequence[int] = (0, 1, 2, 3, VOID)) -> dict[str, Any]:
-    """A sample as the data contract has it: blocks of labels, and an image that shows each in its own colour."""
+def tiny_sample(size: tuple[int, int], seed: int, values: Sequence[int] = (0, 1, 2, 3, IGNORE_INDEX)) -> dict[str, Any]:
+    """A sample as the data contract has it: blocks of labels, and an image that shows each in its own color."""
     labels = blocks(size, values, seed)
     image = torch.from_numpy(PALETTE[labels]).permute(2, 0, 1).contiguous()
     return {"image": tv_tensors.Image(image), "mask": tv_tensors.Mask(torch.from_numpy(labels)), "name": f"s{seed}"}
@@ -93,6 +93,6 @@ def count_by_hand(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int) 
     """The confusion matrix (rows = truth) of pairs of predicted and true labels, pixel by pixel, void left out."""
     matrix = np.zeros((classes, classes), np.int64)
     for predicted, truth in pairs:
-        counted = truth != VOID
+        counted = truth != IGNORE_INDEX
         np.add.at(matrix, (truth[counted], predicted[counted]), 1)
     return matrix

@@ -1,0 +1,70 @@
+"""What belongs to trained weights besides the network: pixel statistics and classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from refinenet_pl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images are normalized, and what the classes mean.
+
+    One value travels from the data to the task, the checkpoint and the weights folder.
+
+    Attributes:
+        mean: Mean of each channel, for pixels scaled to `pixel_range`; subtracted from the image.
+        std: Standard deviation of each channel; divides the image.
+        class_names: One name per class.
+        class_colors: One RGB triple per class, 0..255.
+        pixel_range: Range that pixels are scaled to first. Only [0, 1] is supported.
+        image_scale: Factor that images are resized by first. Only 1 is supported: a network that needs another scale
+            resizes its input itself (`image_scales`).
+
+    Raises:
+        UserError: No class is named, or the numbers of names and colors differ.
+    """
+
+    mean: Sequence[float] = (0.0, 0.0, 0.0)
+    std: Sequence[float] = (1.0, 1.0, 1.0)
+    class_names: Sequence[str] = ()
+    class_colors: Sequence[Sequence[int]] = ()
+    pixel_range: Sequence[float] = (0.0, 1.0)
+    image_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) != len(self.class_colors):
+            raise UserError(
+                f"preprocessing has {len(self.class_names)} class_names and {len(self.class_colors)} class_colors; "
+                "give one name and one color per class"
+            )
+
+
+class Normalize(nn.Module):
+    """Turns uint8 images into the floats that a network expects.
+
+    Mean and standard deviation move with the module from device to device. They are not part of its state dict,
+    because they belong to the configuration.
+
+    Args:
+        preprocessing: Mean and standard deviation of the channels.
+        memory_format: Memory layout of the result.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, preprocessing: Preprocessing, memory_format: torch.memory_format = torch.contiguous_format
+    ) -> None:
+        super().__init__()
+        self.memory_format = memory_format
+        self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalize images, uint8 [N, C, H, W], to float32 of the same shape."""
+        return ((images - self.mean) / self.std).contiguous(memory_format=self.memory_format)

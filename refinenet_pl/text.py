@@ -1,0 +1,35 @@
+"""Numbers and lists as people read them."""
+
+from collections.abc import Iterable, Sequence
+
+
+def join(values: Iterable[object], limit: int | None = None) -> str:
+    """Values separated by commas.
+
+    Args:
+        values: What to list.
+        limit: Show at most this many, then how many more there are. None shows all.
+    """
+    words = [str(value) for value in values]
+    if limit is None or len(words) <= limit:
+        return ", ".join(words)
+    return f"{', '.join(words[:limit])}, and {len(words) - limit} more"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in percent with two decimals; a dash for None."""
+    return "–" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def percent_interval(ends: Sequence[float] | None) -> str:
+    """The two ends of an interval of fractions in percent; a dash for None."""
+    return "–" if ends is None else " to ".join(map(percent, ends))
+
+
+def duration(seconds: float | None) -> str:
+    """A time in hours and minutes, or minutes and seconds; a question mark for None."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

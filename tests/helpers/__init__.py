@@ -1,0 +1,1 @@
+"""What several tests use: fake datasets and runs, tiny networks, and ways to run the command."""
