@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.commands import refinenet
 
-from refinenet_pl.evaluation.comparison import compare, difference, in_words, score
+from refinenet_pl.evaluation.comparison import compare, describe, difference, score
 from refinenet_pl.evaluation.per_image import ImageMatrices
 
 NAMES = ("road", "car", "train")
@@ -136,10 +136,10 @@ def test_a_lower_level_gives_narrower_intervals(tmp_path, monkeypatch):
 
 
 def test_the_sentence_says_when_the_images_leave_it_open_which_is_ahead():
-    sentence = in_words(compare(images_of(drawn(0, 0.7)), images_of(drawn(1, 0.7))))
+    sentence = describe(compare(images_of(drawn(0, 0.7)), images_of(drawn(1, 0.7))))
     assert "holds zero" in sentence
     assert f"Over these {COUNT} images" in sentence
-    assert "no interval" in in_words(compare(images_of(drawn(0, 0.7)[:1]), images_of(drawn(1, 0.7)[:1])))
+    assert "no interval" in describe(compare(images_of(drawn(0, 0.7)[:1]), images_of(drawn(1, 0.7)[:1])))
 
 
 def test_images_are_paired_by_name_in_whatever_order_they_were_scored():

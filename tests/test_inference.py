@@ -59,7 +59,7 @@ def test_one_view_is_what_the_network_says_of_the_whole_image(refinenet_like: nn
     image = picture(*size)
     expected = softmax_of(refinenet_like, image)
     torch.testing.assert_close(Inference().probabilities(refinenet_like, image), expected)
-    labels = Inference().labels(refinenet_like, image)
+    labels = Inference().predict(refinenet_like, image)
     assert (labels.dtype, labels.shape) == (torch.uint8, size)
     assert torch.equal(labels.long(), expected.argmax(0))
 
@@ -116,7 +116,7 @@ def test_moving_the_image_by_a_stride_moves_the_answer_and_leaves_no_seam(refine
 
 def test_the_last_windows_end_with_the_image_and_windows_are_shown_in_batches() -> None:
     network = PixelNetwork()
-    Inference(window=(32, 32), stride=(20, 20), windows_per_batch=4).labels(network, picture(50, 80))
+    Inference(window=(32, 32), stride=(20, 20), windows_per_batch=4).predict(network, picture(50, 80))
     assert network.seen == [(4, 3, 32, 32), (4, 3, 32, 32)]  # 2 rows at 0, 18; 4 columns at 0, 20, 40, 48
 
 
@@ -134,7 +134,7 @@ def test_scales_are_averaged_after_the_softmax_at_the_images_own_size(
         expected.append(F.interpolate(logits, (70, 90), mode="bilinear")[0].softmax(0))
     mean, inference = torch.stack(expected).mean(0), Inference(scales=scales)
     torch.testing.assert_close(inference.probabilities(refinenet_like, image), mean, atol=1e-5, rtol=1e-4)
-    best = mean.gather(0, inference.labels(refinenet_like, image).long()[None])[0]
+    best = mean.gather(0, inference.predict(refinenet_like, image).long()[None])[0]
     torch.testing.assert_close(best, mean.max(0).values, atol=1e-5, rtol=1e-4)
 
 
@@ -152,9 +152,9 @@ def test_any_mixture_gives_scores_that_sum_to_one_at_every_pixel(
     refinenet_like: nn.Module, size: tuple[int, int]
 ) -> None:
     inference = Inference(scales=(0.7, 1.0, 1.6), flip=True, window=(40, 48), stride=(13, 31), windows_per_batch=3)
-    scores = inference.probabilities(refinenet_like, picture(*size))
-    assert scores.shape == (len(CLASSES), *size)
-    torch.testing.assert_close(scores.sum(0), torch.ones(size))
+    compute_logits = inference.probabilities(refinenet_like, picture(*size))
+    assert compute_logits.shape == (len(CLASSES), *size)
+    torch.testing.assert_close(compute_logits.sum(0), torch.ones(size))
 
 
 def test_windows_of_a_resized_image_equal_the_resized_image_where_a_pixel_needs_nothing_but_itself() -> None:
@@ -245,7 +245,7 @@ def test_inference_needs_no_more_than_one_full_tensor_beside_one_batch_of_window
     batch = torch.randn(4, 3, 64, 64) if inference.window else image[None]
     with torch.no_grad():
         alone = peak_tensors(lambda: network.forward_logits(batch), tmp_path)
-    peak = peak_tensors(lambda: inference.labels(network, image), tmp_path)
+    peak = peak_tensors(lambda: inference.predict(network, image), tmp_path)
     full = 4 * 150 * 128 * 160
     assert peak <= alone + full_tensors * full + 0.1 * full  # the last part for views, strips and labels
     assert peak >= full_tensors * full
@@ -271,9 +271,9 @@ def test_the_task_predicts_with_its_inference() -> None:
     inference = Inference(scales=(0.5, 1.0), flip=True)
     task = tiny_task(inference=inference).eval()
     sample = tiny_sample((64, 80), seed=3)
-    expected = inference.labels(task.network, task.normalize(sample["image"][None])[0])
+    expected = inference.predict(task.network, task.normalize(sample["image"][None])[0])
     assert torch.equal(task.predict_step(sample, 0), expected)
-    assert not torch.equal(expected, Inference().labels(task.network, task.normalize(sample["image"][None])[0]))
+    assert not torch.equal(expected, Inference().predict(task.network, task.normalize(sample["image"][None])[0]))
 
 
 @pytest.fixture(scope="module")

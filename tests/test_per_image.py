@@ -25,7 +25,13 @@ def collected(*names: str) -> ImageMatrices:
 
 
 def arrays(images: ImageMatrices) -> list[np.ndarray]:
-    return [np.array(images.names), images.total(), images.hits(), images.true(), images.predicted()]
+    return [
+        np.array(images.names),
+        images.total(),
+        images.correct_pixels(),
+        images.target_pixels(),
+        images.predicted_pixels(),
+    ]
 
 
 def assert_same(first: ImageMatrices, second: ImageMatrices) -> None:
@@ -39,9 +45,9 @@ def test_arrays_hold_the_counts_of_the_images_in_order_of_their_names():
     assert images.names == ["a", "b", "frankfurt/a"]
     np.testing.assert_array_equal(images.total(), sum(MATRICES.values()))
     expected = [MATRICES[name] for name in images.names]
-    np.testing.assert_array_equal(images.hits(), [matrix.diagonal() for matrix in expected])
-    np.testing.assert_array_equal(images.true(), [matrix.sum(1) for matrix in expected])
-    np.testing.assert_array_equal(images.predicted(), [matrix.sum(0) for matrix in expected])
+    np.testing.assert_array_equal(images.correct_pixels(), [matrix.diagonal() for matrix in expected])
+    np.testing.assert_array_equal(images.target_pixels(), [matrix.sum(1) for matrix in expected])
+    np.testing.assert_array_equal(images.predicted_pixels(), [matrix.sum(0) for matrix in expected])
 
 
 def test_parts_of_several_processes_merge_to_the_same_whatever_their_order():

@@ -93,7 +93,7 @@ def test_the_predictions_in_the_page_are_those_that_were_scored_image_by_image_a
     assert sorted(image["name"] for image in shown) == [f"val_{index}" for index in range(6)]
     for place, row in enumerate(ROWS):
         scored = matrices(runs, row)
-        hits, true, predicted = scored.hits(), scored.true(), scored.predicted()
+        hits, true, predicted = scored.correct_pixels(), scored.target_pixels(), scored.predicted_pixels()
         for image in shown:
             matrix = count_by_hand([(decoded(image["masks"][place]), decoded(image["truth"]))], 11)
             index = scored.names.index(image["name"])

@@ -109,9 +109,9 @@ def test_the_file_of_images_holds_each_ones_matrix_and_gives_the_intervals(tmp_p
     assert images.names == ["s10", "s11", "s12"]
     for index, sample in enumerate(data.splits["val"]):
         matrix = count_by_hand([(predicted(task, sample), sample["mask"].numpy())], len(CLASSES))
-        np.testing.assert_array_equal(images.hits()[index], matrix.diagonal())
-        np.testing.assert_array_equal(images.true()[index], matrix.sum(1))
-        np.testing.assert_array_equal(images.predicted()[index], matrix.sum(0))
+        np.testing.assert_array_equal(images.correct_pixels()[index], matrix.diagonal())
+        np.testing.assert_array_equal(images.target_pixels()[index], matrix.sum(1))
+        np.testing.assert_array_equal(images.predicted_pixels()[index], matrix.sum(0))
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["confusion_matrix"] == images.total().tolist()
     assert results["intervals"] == summarize_intervals(images)

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import refinenet_pl.networks  # noqa: F401  (so that --network can name its classes without their modules)
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.inference import Inference, scores
+from refinenet_pl.evaluation.inference import Inference, compute_logits
 from refinenet_pl.evaluation.memory import peak_memory
 
 WHOLE_IMAGE = Inference()
@@ -61,7 +61,7 @@ def benchmark(
     seconds = []
     for index in track(range(repeats + 1), "measuring", disable=not sys.stdout.isatty()):
         start = time.perf_counter()
-        inference.labels(network, image).cpu()  # which waits for the device
+        inference.predict(network, image).cpu()  # which waits for the device
         if index:
             seconds.append(time.perf_counter() - start)
     peak = peak_memory(device) - resting
@@ -98,13 +98,13 @@ def show_one_batch(network: nn.Module, image: torch.Tensor, inference: Inference
     if inference.window:
         height, width = min(height, inference.window[0]), min(width, inference.window[1])
         count = inference.windows_per_batch
-    return scores(network, torch.randn(count, 3, height, width, device=image.device)).shape[1]
+    return compute_logits(network, torch.randn(count, 3, height, width, device=image.device)).shape[1]
 
 
 def gigaflops(network: nn.Module, image: torch.Tensor, inference: Inference) -> float:
     """Billions of floating-point operations of one inference on an image [3, H, W], as `benchmark` counts them."""
     with FlopCounterMode(display=False) as counter:
-        inference.labels(network, image)
+        inference.predict(network, image)
     return counter.get_total_flops() / 1e9
 
 

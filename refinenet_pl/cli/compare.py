@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from refinenet_pl.evaluation.bootstrap import LEVEL
-from refinenet_pl.evaluation.comparison import compare, in_words
+from refinenet_pl.evaluation.comparison import compare, describe
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.files import write_json
 from refinenet_pl.text import percent, percent_interval
@@ -35,7 +35,7 @@ def compare_runs(run_a: Path, run_b: Path, level: OpenUnitInterval = LEVEL, outp
     console = Console(highlight=False, markup=False)
     console.print(f"A: {run_a}\nB: {run_b}")
     console.print(comparison_table(compared))
-    console.print(in_words(compared))
+    console.print(describe(compared))
     if output:
         write_json(output, {"run_a": str(run_a), "run_b": str(run_b), **compared})
 

@@ -18,7 +18,7 @@ from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.voc import VOC
 from refinenet_pl.errors import UserError
 from refinenet_pl.networks.encoders import IMAGENET_MEAN, IMAGENET_STD
-from refinenet_pl.networks.state_dict import differences
+from refinenet_pl.networks.state_dict import describe_mismatch
 from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.weights.card import converted_card, trained_card
 from refinenet_pl.weights.folder import network_class, write_weights_folder
@@ -150,7 +150,7 @@ def trained_network(path: Path, saved: dict[str, Any], config: dict[str, Any]) -
     state = {
         key.removeprefix("network."): value for key, value in saved["state_dict"].items() if key.startswith("network.")
     }
-    if told := differences(network.state_dict(), state):
+    if told := describe_mismatch(network.state_dict(), state):
         raise UserError(f"{path}: its weights are not of its configuration's network:{told}")
     network.load_state_dict(network.state_dict() | state)
     return network.eval()

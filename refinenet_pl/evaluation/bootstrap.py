@@ -24,8 +24,8 @@ def resampled_iou(images: ImageMatrices, resamples: int = RESAMPLES, seed: int =
     """
     if len(images.names) < 2:
         return np.full((resamples, len(images.class_names)), np.nan)
-    hits = images.hits()
-    counts = np.hstack([hits, images.true() + images.predicted() - hits])
+    hits = images.correct_pixels()
+    counts = np.hstack([hits, images.target_pixels() + images.predicted_pixels() - hits])
     number, random = len(counts), np.random.default_rng(seed)
     chunk = max(1, 1_000_000 // number)  # resamples at a time: some megabytes of draws
     sums = [

@@ -56,7 +56,7 @@ def compare(a: ImageMatrices, b: ImageMatrices, level: float = LEVEL, resamples:
     Raises:
         UserError: The runs were not scored on the same images with the same truth.
     """
-    refuse_another_truth(a, b)
+    check_same_targets(a, b)
     return difference(score([a], resamples), score([b], resamples), level)
 
 
@@ -87,7 +87,7 @@ def difference(a: Scores, b: Scores, level: float = LEVEL) -> dict[str, Any]:
     }
 
 
-def refuse_another_truth(a: ImageMatrices, b: ImageMatrices) -> None:
+def check_same_targets(a: ImageMatrices, b: ImageMatrices) -> None:
     """Raise UserError, with what differs, unless both runs were scored on the same images with the same truth."""
     if a.class_names != b.class_names:
         raise UserError(
@@ -100,7 +100,7 @@ def refuse_another_truth(a: ImageMatrices, b: ImageMatrices) -> None:
             f"run A was scored on {len(a.names)} images, run B on {len(b.names)}, and {len(lonely)} are in one alone, "
             f"among them {', '.join(lonely[:3])}. Evaluate both on the same split of the same data."
         )
-    other = (a.true() != b.true()).any(axis=1)
+    other = (a.target_pixels() != b.target_pixels()).any(axis=1)
     if other.any():
         names = np.array(a.names)[other]
         raise UserError(
@@ -109,7 +109,7 @@ def refuse_another_truth(a: ImageMatrices, b: ImageMatrices) -> None:
         )
 
 
-def in_words(compared: dict[str, Any]) -> str:
+def describe(compared: dict[str, Any]) -> str:
     """One sentence on the mean IoU: what the interval says, and what it does not."""
     miou, level = compared["miou"], f"{100 * compared['level']:g} %"
     if miou["interval"] is None:

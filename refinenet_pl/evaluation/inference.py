@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.windows import Patch, Span, cut
+from refinenet_pl.evaluation.windows import AxisWindow, Patch, split_axis
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Inference:
                 )
 
     @torch.no_grad()
-    def labels(self, network: nn.Module, image: Tensor) -> Tensor:
+    def predict(self, network: nn.Module, image: Tensor) -> Tensor:
         """The best class of each pixel.
 
         Args:
@@ -85,7 +85,9 @@ class Inference:
             del logits  # before there is another batch
         return total
 
-    def _batches(self, network: nn.Module, image: Tensor) -> Iterator[tuple[Tensor, list[tuple[Span, Span]]]]:
+    def _batches(
+        self, network: nn.Module, image: Tensor
+    ) -> Iterator[tuple[Tensor, list[tuple[AxisWindow, AxisWindow]]]]:
         """Logits [N, C, h, w] of N windows at a time, and where these lie down and across the image."""
         for scale, mirrored in product(self.scales, (False, True) if self.flip else (False,)):
             view = resize(image, scale)
@@ -93,13 +95,16 @@ class Inference:
             for first in range(0, len(windows), self.windows_per_batch):
                 batch = windows[first : first + self.windows_per_batch]
                 shown = torch.stack([view[:, rows.window, columns.window] for rows, columns in batch])
-                yield scores(network, shown.flip(-1)).flip(-1) if mirrored else scores(network, shown), batch
+                yield (
+                    compute_logits(network, shown.flip(-1)).flip(-1) if mirrored else compute_logits(network, shown),
+                    batch,
+                )
 
-    def _cut(self, axis: int, view: Tensor, image: Tensor) -> list[Span]:
+    def _cut(self, axis: int, view: Tensor, image: Tensor) -> list[AxisWindow]:
         resized = view.shape[1 + axis]
         side = self.window[axis] if self.window else resized
         stride = self.stride[axis] if self.stride else -(-2 * side // 3)
-        return cut(resized, image.shape[1 + axis], side, stride, image.device)
+        return split_axis(resized, image.shape[1 + axis], side, stride, image.device)
 
 
 def resize(image: Tensor, scale: float) -> Tensor:
@@ -110,7 +115,7 @@ def resize(image: Tensor, scale: float) -> Tensor:
     return F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=scale < 1)[0]
 
 
-def scores(network: nn.Module, images: Tensor) -> Tensor:
+def compute_logits(network: nn.Module, images: Tensor) -> Tensor:
     """Logits [N, C, h, w] of images [N, 3, H, W]: at the network's own resolution if it tells them, else at theirs."""
     return (
         network.forward_logits(images)

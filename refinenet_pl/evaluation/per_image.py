@@ -60,17 +60,17 @@ class ImageMatrices:
         np.add.at(matrix, (true, predicted), pixels)
         return matrix
 
-    def hits(self) -> np.ndarray:
+    def correct_pixels(self) -> np.ndarray:
         """Pixels of each class that are right, float64 [images, C]."""
         image, true, predicted, pixels = self._columns()
         return self._per_class(image, true, pixels * (true == predicted))
 
-    def true(self) -> np.ndarray:
+    def target_pixels(self) -> np.ndarray:
         """True pixels of each class, float64 [images, C]."""
         image, true, _, pixels = self._columns()
         return self._per_class(image, true, pixels)
 
-    def predicted(self) -> np.ndarray:
+    def predicted_pixels(self) -> np.ndarray:
         """Counted pixels predicted as each class, float64 [images, C]."""
         image, _, predicted, pixels = self._columns()
         return self._per_class(image, predicted, pixels)

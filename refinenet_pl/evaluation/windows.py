@@ -11,7 +11,7 @@ STRIP_ELEMENTS = 2**20
 """Logits reach the image's resolution a strip of rows at a time, of so many numbers: 4 MB, which a cache holds."""
 
 
-class Span(NamedTuple):
+class AxisWindow(NamedTuple):
     """A window along one axis: the pixels of the resized image that it shows, and those of the image that it decides.
 
     Attributes:
@@ -19,17 +19,17 @@ class Span(NamedTuple):
         pixels: The pixels of the image whose centers lie in the window.
         position: Where in the window each of these centers lies, 0..1, float64.
         share: One over the number of windows that decide each pixel, float32.
-        even: Whether the pixels fill the window from edge to edge, at equal distances.
+        regular: Whether the pixels fill the window from edge to edge, at equal distances.
     """
 
     window: slice
     pixels: slice
     position: Tensor
     share: Tensor
-    even: bool
+    regular: bool
 
 
-def cut(resized: int, length: int, side: int, stride: int, device: torch.device) -> list[Span]:
+def split_axis(resized: int, length: int, side: int, stride: int, device: torch.device) -> list[AxisWindow]:
     """Windows over one axis of an image, each whole: the last one ends with the image.
 
     Args:
@@ -47,14 +47,14 @@ def cut(resized: int, length: int, side: int, stride: int, device: torch.device)
     pixels = [slice(_first(start, resized, length), _first(start + side, resized, length)) for start in starts]
     for decided in pixels:
         deciding[decided] += 1
-    even = side == resized or resized == length
+    regular = side == resized or resized == length
     return [
-        Span(
+        AxisWindow(
             slice(start, start + side),
             decided,
             (centers[decided] - start) / side,
             1 / deciding[decided],
-            even,
+            regular,
         )
         for start, decided in zip(starts, pixels, strict=True)
     ]
@@ -75,8 +75,8 @@ class Patch(NamedTuple):
     """
 
     logits: Tensor
-    rows: Span
-    columns: Span
+    rows: AxisWindow
+    columns: AxisWindow
 
     def strips(self) -> Iterator[tuple[slice, Tensor]]:
         """Slices into `rows.pixels`, and the logits there at the image's resolution, float32 [C, rows, columns]."""
@@ -87,7 +87,7 @@ class Patch(NamedTuple):
         for start in range(0, height, step):
             rows = slice(start, min(start + step, height))
             strip = interpolate(self.logits, self.rows.position[rows], dim=1)
-            if self.columns.even:  # which torch does several times as fast
+            if self.columns.regular:  # which torch does several times as fast
                 strip = F.interpolate(strip[None], (strip.shape[1], width), mode="bilinear", align_corners=False)[0]
             else:
                 strip = interpolate(strip, self.columns.position, dim=2)

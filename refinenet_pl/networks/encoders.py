@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.networks.state_dict import differences, read_state_dict
+from refinenet_pl.networks.state_dict import describe_mismatch, read_state_dict
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -91,7 +91,7 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     state, _ = read_state_dict(path)
     found = {names.get(_flat(key), _bare(key)): value for key, value in state.items()}
     found = {key: value for key, value in found.items() if key in expected or not key.startswith(CLASSIFIER_PREFIXES)}
-    if told := differences(expected, found):
+    if told := describe_mismatch(expected, found):
         raise UserError(
             f"{path} does not fit this encoder ({len(expected)} keys expected, {len(found)} found):{told}\n"
             "Give the file of the encoder that encoder_name names."

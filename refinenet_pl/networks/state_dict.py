@@ -59,7 +59,7 @@ def read_state_dict(path: Path) -> StateDict:
     return StateDict(state, ", ".join(wrapping) or "none")
 
 
-def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+def describe_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """What keeps a state dict from fitting, a line for each kind with the keys; empty if it fits.
 
     Counts of batches may be missing: files from before torch 0.4.1 lack them, and inference never reads them.

@@ -9,7 +9,7 @@ from typing import Any
 from rich.progress import track
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.comparison import Scores, difference, refuse_another_truth, score
+from refinenet_pl.evaluation.comparison import Scores, check_same_targets, difference, score
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.files import read_json
 from refinenet_pl.reports.costs import Costs, costs_of
@@ -136,7 +136,7 @@ def summarize_study(study: Study, runs: Path) -> Summary:
         )
     for run in found[1:]:
         try:
-            refuse_another_truth(found[0].images, run.images)
+            check_same_targets(found[0].images, run.images)
         except UserError as error:
             raise UserError(f"run A: {found[0].folder}\nrun B: {run.folder}\n{error}") from error
     inference = {line["row"]: line for line in read_rows(inference_file(study, runs))}

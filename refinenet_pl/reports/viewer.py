@@ -50,8 +50,8 @@ class ReportImages:
 
 def image_miou(images: ImageMatrices) -> np.ndarray:
     """Mean IoU in 0..1 of each image over the classes that its truth has, float64 [images]; NaN if that is all void."""
-    hits, true = images.hits(), images.true()
-    unions = true + images.predicted() - hits
+    hits, true = images.correct_pixels(), images.target_pixels()
+    unions = true + images.predicted_pixels() - hits
     return mean_over_classes(np.divide(hits, unions, out=np.full_like(hits, np.nan), where=true > 0))
 
 

@@ -143,7 +143,7 @@ class SegmentationTask(pl.LightningModule):
 
     def predict_labels(self, image: Tensor, inference: Inference | None = None) -> Tensor:
         """Labels uint8 [H, W] of one uint8 image [3, H, W], at its own size; by the task's inference unless told."""
-        return (inference or self.inference).labels(self.network, self.normalize(image[None])[0])
+        return (inference or self.inference).predict(self.network, self.normalize(image[None])[0])
 
     def validation_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor:
         """Count one sample; its predicted labels uint8 [H, W] go to the callbacks."""

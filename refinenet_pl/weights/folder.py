@@ -19,7 +19,7 @@ from torch import nn
 from refinenet_pl import networks
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import read_json
-from refinenet_pl.networks.state_dict import differences, read_state_dict
+from refinenet_pl.networks.state_dict import describe_mismatch, read_state_dict
 from refinenet_pl.preprocessing import Preprocessing
 
 CONFIG = "config.json"
@@ -94,7 +94,7 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     path = folder / WEIGHTS
     state, _ = read_state_dict(path)
     own = network.state_dict()
-    if told := differences(own, state):
+    if told := describe_mismatch(own, state):
         raise UserError(f"{path} does not fit this {type(network).__name__}, whose arguments {CONFIG} says:{told}")
     network.load_state_dict(own | state)
 

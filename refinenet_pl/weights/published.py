@@ -9,7 +9,7 @@ from torch import Tensor
 from refinenet_pl.errors import UserError
 from refinenet_pl.networks import LightWeightRefineNet, RefineNet
 from refinenet_pl.networks.base import RefinementNetwork
-from refinenet_pl.networks.state_dict import differences, read_state_dict
+from refinenet_pl.networks.state_dict import describe_mismatch, read_state_dict
 from refinenet_pl.weights import layouts
 
 RESNETS = {6: "resnet50", 23: "resnet101", 36: "resnet152"}
@@ -55,7 +55,7 @@ def load_published(path: Path, ignore: Sequence[str] = ()) -> PublishedWeights:
         raise UserError(f"--ignore: {', '.join(unknown)}: neither {path} nor {architecture} has such a key")
     taken = {key: value for key, value in state.items() if key not in ignore}
     expected = {key: own[ours] for key, ours in mapping.items() if key not in ignore}
-    if told := differences(expected, taken):
+    if told := describe_mismatch(expected, taken):
         raise UserError(
             f"{path} looks like {architecture}, but does not fit it ({len(expected)} keys expected, {len(taken)} "
             f"found):{told}\nIf you know why, name keys with --ignore."
