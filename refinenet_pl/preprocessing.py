@@ -16,8 +16,8 @@ class Preprocessing:
     One value travels from the data to the task, the checkpoint and the weights folder.
 
     Attributes:
-        mean: Mean of each channel, for pixels scaled to `pixel_range`; subtracted from the image.
-        std: Standard deviation of each channel; divides the image.
+        mean: Mean of each channel, for pixels scaled to `pixel_range`; subtracted from the image. None is 0.
+        std: Standard deviation of each channel; divides the image. None is 1.
         class_names: One name per class.
         class_colors: One RGB triple per class, 0..255.
         pixel_range: Range that pixels are scaled to first. Only [0, 1] is supported.
@@ -25,11 +25,11 @@ class Preprocessing:
             resizes its input itself (`image_scales`).
 
     Raises:
-        UserError: No class is named, or the numbers of names and colors differ.
+        UserError: The numbers of names and colors differ.
     """
 
-    mean: Sequence[float] = (0.0, 0.0, 0.0)
-    std: Sequence[float] = (1.0, 1.0, 1.0)
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
     class_names: Sequence[str] = ()
     class_colors: Sequence[Sequence[int]] = ()
     pixel_range: Sequence[float] = (0.0, 1.0)
@@ -62,8 +62,8 @@ class Normalize(nn.Module):
     ) -> None:
         super().__init__()
         self.memory_format = memory_format
-        self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(preprocessing.std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean or [0.0]).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(preprocessing.std or [1.0]).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalize images, uint8 [N, C, H, W], to float32 of the same shape."""

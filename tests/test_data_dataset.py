@@ -6,8 +6,9 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from refinenet_pl.data.classes import IGNORE_INDEX
-from refinenet_pl.data.dataset import Sample, SegmentationDataset, read_image, read_mask
+from refinenet_pl.data.dataset import Sample, SegmentationDataset
 from refinenet_pl.errors import UserError
+from refinenet_pl.images import read_image, read_mask
 
 
 @pytest.fixture

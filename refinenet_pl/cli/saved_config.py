@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 
-from refinenet_pl.errors import UserError
+from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint
 from refinenet_pl.weights.folder import network_config, read_preprocessing
-
-CONFIG_KEY = "refinenet_config"
 
 
 class SaveConfig(SaveConfigCallback):
@@ -60,16 +57,3 @@ def folder_config(folder: Path) -> dict[str, Any]:
         "std": preprocessing.std,
     }
     return {"model": model, "experiment": folder.resolve().name}
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours, with its configuration under CONFIG_KEY; raises UserError for other files."""
-    if not path.is_file():
-        raise UserError(f"checkpoint: no file {path}")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged or unsafe file
-        raise UserError(f"checkpoint: cannot read {path} safely: {error}") from error
-    if CONFIG_KEY not in checkpoint:
-        raise UserError(f"checkpoint: {path} holds no configuration; evaluation takes one with --config")
-    return checkpoint

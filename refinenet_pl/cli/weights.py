@@ -13,7 +13,6 @@ from rich.table import Table
 from segmentation_models_pytorch.base import SegmentationModel
 
 from refinenet_pl import data
-from refinenet_pl.cli.saved_config import CONFIG_KEY, read_checkpoint
 from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.voc import VOC
 from refinenet_pl.errors import UserError
@@ -21,6 +20,7 @@ from refinenet_pl.networks.encoders import IMAGENET_MEAN, IMAGENET_STD
 from refinenet_pl.networks.state_dict import describe_mismatch
 from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.weights.card import converted_card, trained_card
+from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint
 from refinenet_pl.weights.folder import network_class, write_weights_folder
 from refinenet_pl.weights.published import PublishedWeights, load_published
 

@@ -9,10 +9,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.dataset import Sample, SegmentationDataset, is_image
+from refinenet_pl.data.dataset import Sample, SegmentationDataset
 from refinenet_pl.data.sampling import EvaluationSampler, training_sampler
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
+from refinenet_pl.images import is_image
 
 
 class SegmentationDataModule(pl.LightningDataModule):

@@ -1,22 +1,16 @@
 """Images and label images, read from disk into samples."""
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torchvision import tv_tensors
 
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError)
-"""What Pillow raises on files that are truncated, damaged, no images, or suspiciously large."""
+from refinenet_pl.images import read_image, read_mask
 
 UNKNOWN = -1  # in a label table: this raw value means nothing in this dataset
 
@@ -98,89 +92,6 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
                 "Is this the right dataset, and its label image rather than a picture of it?"
             )
         return mask.astype(np.uint8)
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file looks like an image, by its suffix; hidden files, as macOS leaves beside images, do not."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
-    """Reads an image file of any kind as RGB.
-
-    Args:
-        path: The file.
-        upright: Turn the image as its EXIF orientation says, as viewers do. Label images are drawn for the pixels as
-            they are stored, so images that have labels must not be turned.
-
-    Returns:
-        uint8 [3, H, W]. 16-bit grays are scaled to 0..255; transparency is dropped.
-
-    Raises:
-        UserError: The file cannot be read as an image.
-    """
-    try:
-        with Image.open(path) as image:
-            return tv_tensors.Image(_to_rgb(ImageOps.exif_transpose(image) if upright else image))
-    except UNREADABLE as error:
-        raise _unreadable(path, "image", error) from error
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """Reads the raw values of a label image: the palette indices or gray values of a PNG, or SBD's .mat.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Unsigned or signed integers [H, W].
-
-    Raises:
-        UserError: The file cannot be read, or is a color image.
-    """
-    if path.suffix == ".mat":
-        return _read_sbd(path)
-    try:
-        with Image.open(path) as image:
-            if image.getbands() not in {("P",), ("L",), ("I",), ("1",)} and not image.mode.startswith("I;16"):
-                raise UserError(
-                    f"{path}: labels must be a palette or grayscale image whose values are class numbers, but this is "
-                    f"an image of mode {image.mode}. If its colors stand for classes, convert it to class numbers."
-                )
-            values = np.asarray(image)
-            return values.astype(np.uint8) if values.dtype == np.bool_ else values
-    except UNREADABLE as error:
-        raise _unreadable(path, "label image", error) from error
-
-
-def _read_sbd(path: Path) -> np.ndarray:
-    from scipy.io import loadmat  # here, because only SBD needs it and it is slow to import
-    from scipy.io.matlab import MatReadError
-
-    try:
-        return loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
-    except (*UNREADABLE, KeyError, TypeError, IndexError, NotImplementedError, MatReadError) as error:
-        raise _unreadable(path, "SBD label file (.mat with GTcls.Segmentation)", error) from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("32-bit floating point pixels have no fixed range; save it with 8 or 16 bits a channel")
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("32-bit integer pixels out of 0..65535; save it with 8 or 16 bits a channel")
-        image = Image.fromarray((values // 257).astype(np.uint8))  # Pillow's own conversion would clip at 255
-    if "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns where a palette with transparency goes to RGB directly
-    return image.convert("RGB")
-
-
-def _unreadable(path: Path, kind: str, error: Exception) -> UserError:
-    return UserError(
-        f"{path}: cannot be read as {kind} ({type(error).__name__}: {error}). "
-        "It may be damaged or only partly copied: fetch it again."
-    )
 
 
 def _size(shape: Sequence[int]) -> str:

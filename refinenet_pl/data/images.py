@@ -9,8 +9,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from refinenet_pl.data.base import evaluation_loader
-from refinenet_pl.data.dataset import IMAGE_SUFFIXES, Sample, is_image, read_image
+from refinenet_pl.data.dataset import Sample
 from refinenet_pl.errors import UserError
+from refinenet_pl.images import IMAGE_SUFFIXES, is_image, read_image
 
 
 class ImageDataset(torch.utils.data.Dataset[dict[str, Any]]):

@@ -9,9 +9,10 @@ from rich.progress import track
 
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
-from refinenet_pl.data.dataset import Sample, read_mask
+from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.lists import existing, listed_samples
 from refinenet_pl.errors import UserError
+from refinenet_pl.images import read_mask
 
 NYUDV2 = Classes(
     names=(

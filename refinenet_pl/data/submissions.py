@@ -14,10 +14,10 @@ from rich.progress import track
 
 from refinenet_pl.data.cityscapes import CITYSCAPES, EVALUATED_IDS
 from refinenet_pl.data.classes import Classes
-from refinenet_pl.data.dataset import UNREADABLE
 from refinenet_pl.data.voc import VOC
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
+from refinenet_pl.images import UNREADABLE
 
 
 @dataclass(frozen=True)
