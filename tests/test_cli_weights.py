@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from refinenet_pl import data
-from refinenet_pl.cli.saved_config import CONFIG_KEY
+from refinenet_pl.weights.checkpoint import CONFIG_KEY
 from refinenet_pl.data.camvid import CAMVID
 from refinenet_pl.data.nyudv2 import NYUDV2
 from refinenet_pl.data.person_part import PERSON_PART
