@@ -91,7 +91,7 @@ def benchmark(
 
 @torch.no_grad()
 def run_one_batch(network: nn.Module, image: torch.Tensor, inference: Inference) -> int:
-    """Run the network on one batch of windows, or the whole image, at the largest scale; return the number of classes."""
+    """Run one batch of windows, or the whole image, at the largest scale; return the number of classes."""
     largest = max(inference.scales)
     height, width = (round(side * largest) for side in image.shape[1:])
     count = 1

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import refinenet_pl
 from refinenet_pl.errors import UserError
+from refinenet_pl.text import join
 
 
 class Command(NamedTuple):
