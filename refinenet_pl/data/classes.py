@@ -42,3 +42,31 @@ def voc_colors(count: int) -> tuple[Color, ...]:
 
 def _voc_channel(index: int, channel: int) -> int:
     return sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8))
+
+
+VOC = Classes(
+    names=(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    colors=voc_colors(21),
+)
