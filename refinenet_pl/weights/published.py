@@ -134,9 +134,8 @@ def published_classes(count: int) -> tuple[Classes, str]:
     """
     if count == len(VOC):
         return VOC, "PASCAL VOC's, assumed because there are 21 classes"
-    return Classes(
-        tuple(f"class {index}" for index in range(count)), voc_colors(count)
-    ), "unknown; classes are numbered"
+    names = tuple(f"class {index}" for index in range(count))
+    return Classes(names, voc_colors(count)), "unknown; classes are numbered"
 
 
 def published_preprocessing(classes: Classes) -> Preprocessing:
