@@ -7,10 +7,37 @@ from typing import Any, Literal
 from torchvision.datasets import VOCSegmentation
 
 from refinenet_pl.data.base import SegmentationDataModule
-from refinenet_pl.data.classes import VOC
+from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.lists import existing, listed_names
 from refinenet_pl.errors import UserError
+
+VOC = Classes(
+    names=(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    colors=voc_colors(21),
+)
 
 
 class VOCDataModule(SegmentationDataModule):
