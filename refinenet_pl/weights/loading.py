@@ -20,22 +20,23 @@ EXPECTED = "a run folder, a checkpoint, a weights folder, or a file of published
 def load(path: str | Path) -> Segmenter:
     """Load a trained network with everything that it needs to segment images.
 
-    Neither the training data nor Lightning is needed. Files may be untrusted: loading runs no code that they contain.
+    Neither the training data nor Lightning is needed. The file may be untrusted: loading runs no code from it.
 
         segmenter = load("runs/quickstart/20261124-120242-10a9")
         prediction = segmenter.predict("photo.jpg")
 
     Args:
-        path: One of four kinds:
-            a run folder, for its best checkpoint, or for its last one if it has no best one;
-            a checkpoint that `refinenet fit` wrote, for its averaged weights if the run averaged them;
-            a weights folder that `refinenet weights` wrote;
-            a torch or safetensors file of published weights. With 21 classes these get PASCAL VOC's names and colors,
-            with any other number they are numbered.
+        path: One of
+
+            - a run folder: its best checkpoint is loaded, or its last one if there is no best one;
+            - a checkpoint that `refinenet fit` wrote: the averaged weights are loaded if the run averaged them;
+            - a weights folder that `refinenet weights` wrote;
+            - a torch or safetensors file of published weights: 21 classes get PASCAL VOC's names and colors, other
+              numbers of classes are numbered.
 
     Returns:
-        The network on the CPU, in evaluation mode, with its preprocessing. A checkpoint brings the inference that its
-        run was configured with; the others predict the whole image at once.
+        The network on the CPU, in evaluation mode, with its preprocessing. A checkpoint is used with the inference of
+        its run's configuration. Weights folders and published weights predict the whole image at once.
 
     Raises:
         UserError: Nothing exists at the path, or it cannot be read safely, is of another kind, or is inconsistent.
