@@ -87,6 +87,11 @@ def difference(a: Scores, b: Scores, level: float = LEVEL) -> dict[str, Any]:
     }
 
 
+def excludes_zero(interval: Sequence[float] | None) -> bool:
+    """Return whether a difference's interval [low, high] excludes zero; False for None."""
+    return interval is not None and (interval[0] > 0 or interval[1] < 0)
+
+
 def check_same_targets(a: ImageMatrices, b: ImageMatrices) -> None:
     """Raise UserError, with what differs, unless both runs were scored on the same images with the same truth."""
     if a.class_names != b.class_names:

@@ -75,6 +75,19 @@ class ImageMatrices:
         image, _, predicted, pixels = self._columns()
         return self._per_class(image, predicted, pixels)
 
+    def mean_iou(self) -> np.ndarray:
+        """Compute each image's mean IoU over the classes in its target.
+
+        Returns:
+            float64 [images] in 0..1; NaN for images whose pixels are all ignored.
+        """
+        correct, target = self.correct_pixels(), self.target_pixels()
+        unions = target + self.predicted_pixels() - correct
+        per_class = np.divide(correct, unions, out=np.full_like(correct, np.nan), where=target > 0)
+        present = ~np.isnan(per_class)
+        sums, count = np.where(present, per_class, 0.0).sum(-1), present.sum(-1)
+        return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
+
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Index of the image, true class, predicted class and pixels of every cell, each int64 [cells]."""
         parts = [self._cells[name] for name in self.names]
