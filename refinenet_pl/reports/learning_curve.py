@@ -11,9 +11,11 @@ Curve = dict[int, float]
 
 def learning_curve(run: RunFolder) -> Curve:
     """Read the validations of a finished training, including the parts of a resumed run; empty without metrics."""
-    points = [point for path in run.metrics_parts for point in _validations(path)]
-    if run.metrics.is_file():
-        points = points[:-1]  # the last validation of a finished run evaluates the best checkpoint
+    points: list[tuple[int, float]] = []
+    for path in run.metrics_parts:
+        validations = _validations(path)
+        # The last validation of a finished run evaluates its best checkpoint.
+        points += validations[:-1] if path == run.metrics else validations
     return dict(sorted(dict(points).items()))
 
 

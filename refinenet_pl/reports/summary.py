@@ -107,9 +107,8 @@ class DatasetSummary:
 
     @property
     def image_size(self) -> str:
-        """Width and height of the image for which inference was measured, in words."""
-        size = self.study.image_size_of(self.name)
-        return "unknown size" if size is None else f"{size[1]} x {size[0]}"
+        """Width and height of the image for which inference was measured, such as "480 x 360"."""
+        return " x ".join(map(str, reversed(self.study.image_size_of(self.name) or ())))
 
 
 @dataclass(frozen=True)

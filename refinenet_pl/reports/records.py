@@ -1,0 +1,53 @@
+"""The results of a study in full precision, one record per row."""
+
+from collections.abc import Sequence
+
+from refinenet_pl.evaluation.results import defined
+from refinenet_pl.reports.columns import published_difference
+from refinenet_pl.reports.summary import DatasetSummary, Row, Summary
+from refinenet_pl.text import join
+
+Record = dict[str, object]
+"""Values of one row by column: metrics in 0..1, seconds, MB; None where there is no value."""
+
+
+def row_records(summary: Summary) -> list[Record]:
+    """Return one record per row. In a study of several datasets, each column's name starts with its dataset."""
+    records: list[Record] = [dict(levels) for levels in summary.study.grid]
+    for dataset in summary.datasets:
+        prefix = "" if dataset.name is None else f"{dataset.name}: "
+        for record, row in zip(records, dataset.rows, strict=True):
+            values = {**_row_values(row, dataset), **_class_values(row, dataset.class_names)}
+            record.update({f"{prefix}{key}": value for key, value in values.items()})
+    return records
+
+
+def _row_values(row: Row, dataset: DatasetSummary) -> Record:
+    metric, published = dataset.study.metric, row.published
+    low, high = row.interval(metric) or (None, None)
+    return {
+        "metric": metric,
+        "mean": row.mean,
+        "std": row.std,
+        "seeds": join(run.cell.seed for run in row.runs),
+        "values": join(row.values),
+        "difference": row.difference,
+        "difference_low": low,
+        "difference_high": high,
+        "published": published and published.value / 100,
+        "published_verified": published and published.verified,
+        "published_source": published and published.source,
+        "ours_minus_published": published_difference(row),
+        **vars(row.costs),
+    }
+
+
+def _class_values(row: Row, class_names: Sequence[str]) -> Record:
+    values: Record = {}
+    for index, name in enumerate(class_names):
+        compared = {} if row.compared is None else row.compared["per_class_iou"][name]
+        low, high = compared.get("interval") or (None, None)
+        values[f"iou {name}"] = None if row.scores is None else defined(float(row.scores.iou[index]))
+        values[f"difference {name}"] = compared.get("difference")
+        values[f"low {name}"], values[f"high {name}"] = low, high
+    return values
