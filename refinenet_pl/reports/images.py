@@ -43,6 +43,17 @@ class Selection:
         """Return the images without a prediction of a run."""
         return [name for name in self.names if not prediction_file(run.folder, name).is_file()]
 
+    @property
+    def incomplete_runs(self) -> list[SeedRun]:
+        """The runs without a prediction of some image."""
+        return [run for run in self.runs if self.missing(run)]
+
+    @property
+    def missing_images(self) -> list[str]:
+        """The images without a prediction of some run."""
+        missing = {name for run in self.runs for name in self.missing(run)}
+        return [name for name in self.names if name in missing]
+
 
 @dataclass(frozen=True)
 class ReportImages:

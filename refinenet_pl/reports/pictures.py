@@ -32,20 +32,17 @@ def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs")) ->
     """
     study, runs = load_study(Path(study_file)), Path(runs)
     found = find_runs(study, runs)
+    names = [name for name in study.dataset_names if name not in found.missing_datasets]
+    selections = [select_images(first_runs(study, found, name)) for name in names]
+    incomplete = [selection for selection in selections if selection.incomplete_runs]
+    if not incomplete:
+        print("All predictions exist. `refinenet study report` embeds them in its page.")
     # All checkpoints are looked up before the first process starts.
-    pending = [
-        (selection, images, commands)
-        for dataset in study.dataset_names
-        if dataset not in found.missing_datasets
-        if (images := _missing_images(selection := select_images(first_runs(study, found, dataset))))
-        if (commands := [_command(run) for run in selection.runs if selection.missing(run)])
-    ]
-    if not pending:
-        print("All predictions exist. `refinenet study report` shows them.")
-    for selection, images, commands in pending:
-        print(_cost(selection, images, commands))
-    for selection, images, commands in pending:
-        _predict(selection, images, commands)
+    commands = [[_command(run) for run in selection.incomplete_runs] for selection in incomplete]
+    for selection in incomplete:
+        print(_cost(selection))
+    for selection, commands_of_selection in zip(incomplete, commands, strict=True):
+        _predict(selection, commands_of_selection)
 
 
 def first_runs(study: Study, found: StudyRuns, dataset: str | None) -> list[SeedRun]:
@@ -56,39 +53,32 @@ def first_runs(study: Study, found: StudyRuns, dataset: str | None) -> list[Seed
 
 def describe_missing(selections: Sequence[Selection], study_file: Path, runs: Path) -> str:
     """Return one sentence on missing predictions, with the command that predicts them; empty if none is missing."""
-    incomplete = [(each, run, names) for each in selections for run in each.runs if (names := each.missing(run))]
-    if not incomplete:
+    missing = sum(len(selection.missing(run)) for selection in selections for run in selection.runs)
+    if not missing:
         return ""
-    images = sum(len(_missing_images(selection)) for selection in selections)
-    checkpoints = len({run.checkpoint for _, run, _ in incomplete})
+    images = sum(len(selection.missing_images) for selection in selections)
+    checkpoints = len({run.checkpoint for selection in selections for run in selection.incomplete_runs})
     option = "" if runs == Path("runs") else f" --runs {runs}"
     return (
-        f"{sum(len(names) for *_, names in incomplete)} predictions are missing ({images} images, {checkpoints} "
-        f"checkpoints). To predict them, run: refinenet study pictures {study_file}{option}"
+        f"{missing} predictions are missing ({images} images, {checkpoints} checkpoints). To predict them, run: "
+        f"refinenet study pictures {study_file}{option}"
     )
 
 
-def _missing_images(selection: Selection) -> list[str]:
-    """The images that any run has no prediction of."""
-    missing = {name for run in selection.runs for name in selection.missing(run)}
-    return [name for name in selection.names if name in missing]
-
-
-def _cost(selection: Selection, images: Sequence[str], commands: Sequence[Sequence[str]]) -> str:
-    dataset = selection.runs[0].cell.dataset
-    prefix = "" if dataset is None else f"{dataset}: "
-    processes = len(commands)
+def _cost(selection: Selection) -> str:
+    runs, images = selection.incomplete_runs, len(selection.missing_images)
+    dataset = runs[0].cell.dataset
     return (
-        f"{prefix}{len(images)} images x {processes} checkpoints = {processes * len(images)} predictions, in "
-        f"{processes} processes one after another"
+        f"{'' if dataset is None else f'{dataset}: '}{images} images x {len(runs)} rows = {images * len(runs)} "
+        f"predictions, with {len({run.checkpoint for run in runs})} checkpoints; one process per row"
     )
 
 
-def _predict(selection: Selection, images: Sequence[str], commands: Sequence[Sequence[str]]) -> None:
+def _predict(selection: Selection, commands: Sequence[Sequence[str]]) -> None:
     data = run_data(selection.runs[0].folder)
     with TemporaryDirectory() as folder:
-        # The pixels that were evaluated, under the names of the samples, whatever files they come from.
-        for sample in read_samples(data, images):
+        # The processes read the pixels that were evaluated, under the names of the samples.
+        for sample in read_samples(data, selection.missing_images):
             save_picture(Path(folder, f"{sample['name']}.png"), image_pixels(sample))
         for command in track(commands, "predicting"):
             process = subprocess.run([*command, "--images", folder], capture_output=True, text=True, check=False)

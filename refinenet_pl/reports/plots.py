@@ -68,9 +68,7 @@ def class_differences(dataset: DatasetSummary) -> Figure | None:
     if not rows:
         return None
     names = [
-        name
-        for name in dataset.class_names
-        if any(_compared(row, name)["difference"] is not None for row in rows)
+        name for name in dataset.class_names if any(_compared(row, name)["difference"] is not None for row in rows)
     ]
     columns = math.ceil(len(rows) / math.ceil(len(rows) / 3))
     lines = math.ceil(len(rows) / columns)
