@@ -21,7 +21,7 @@ class Sample(NamedTuple):
 
     image: Path
     mask: Path | None
-    """The label image; None if there is none."""
+    """The label image; None for images without labels."""
     name: str
     """Identifies the sample in results and output files. It is unique in its split."""
 

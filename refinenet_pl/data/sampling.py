@@ -38,7 +38,7 @@ def evaluation_sampler(
 
 
 def training_sampler(dataset: Sized) -> DistributedSampler[int]:
-    """Return a sampler that shuffles anew each epoch. The order depends only on the global seed and the epoch.
+    """Return a sampler that shuffles in each epoch. The order depends only on the global seed and the epoch.
 
     A single device uses it too: PyTorch's `RandomSampler` draws the order from the global generator, so that a resumed
     run would see other batches than an uninterrupted one. Lightning sets the sampler's epoch.
