@@ -16,6 +16,7 @@ from refinenet_pl.cli.completion import complete
 from refinenet_pl.cli.run_folder import RunFolder
 from refinenet_pl.cli.saved_config import SaveConfig
 from refinenet_pl.cli.wandb_run import set_up_wandb
+from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.training.callbacks import PictureWriter
