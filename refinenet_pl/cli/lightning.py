@@ -55,13 +55,16 @@ def add_checkpoint_config(command: str, options: list[str]) -> list[str]:
     """Add the configuration of the checkpoint, and the best checkpoint of a run folder, to a command's options."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     # LightningCLI reports missing values.
-    parser.add_argument("--ckpt_path", nargs="?", type=Path)
+    parser.add_argument("--ckpt_path", nargs="?")
     parser.add_argument("--config", "-c", nargs="?", action="append")
     given, _ = parser.parse_known_args(options)
-    checkpoint = given.ckpt_path
-    if checkpoint is None:
+    if not given.ckpt_path:
         return options
-    if command != "fit" and RunFolder(checkpoint).config.is_file():
+    checkpoint = Path(given.ckpt_path)
+    if command == "fit" and checkpoint.is_dir():
+        file = RunFolder(Path("RUN")).last_checkpoint
+        raise UserError(f"--ckpt_path: {checkpoint} is a folder of weights or of a run; fit resumes a file, as {file}")
+    if RunFolder(checkpoint).config.is_file():
         checkpoint = RunFolder(checkpoint).best_checkpoint
         options = [*options, "--ckpt_path", str(checkpoint)]  # the last one wins
     # A weights folder does not describe the data: its configuration comes first, and --config adds to it.

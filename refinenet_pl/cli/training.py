@@ -100,11 +100,6 @@ class TrainingCLI(LightningCLI):
         if config.ckpt_path and not Path(config.ckpt_path).exists():
             raise UserError(f"--ckpt_path: no file {config.ckpt_path}")
         if self.subcommand == "fit":
-            if config.ckpt_path and Path(config.ckpt_path).is_dir():
-                raise UserError(
-                    f"--ckpt_path: {config.ckpt_path} is a folder of weights or of a run; fit resumes from a file, "
-                    f"such as RUN/{FILES.last_checkpoint}"
-                )
             return
         if not config.ckpt_path:
             raise UserError(
