@@ -115,11 +115,11 @@ def test_ignored_batch_gives_zero_gradients(tmp_path: Path):
                 assert parameter.grad is not None, name
                 assert not parameter.grad.any(), name
 
-    void = [tiny_sample(SQUARE, seed, values=(IGNORE_INDEX,)) for seed in range(2)]
+    ignored = [tiny_sample(SQUARE, seed, values=(IGNORE_INDEX,)) for seed in range(2)]
     losses = Losses()
     task = tiny_task()
     trainer = tiny_trainer(tmp_path, callbacks=[losses, Gradients()], limit_val_batches=0)
-    trainer.fit(task, datamodule=TinyData(train=void))
+    trainer.fit(task, datamodule=TinyData(train=ignored))
     assert losses.seen == [0.0]
     assert all(parameter.isfinite().all() for parameter in task.parameters())
 
@@ -181,7 +181,7 @@ def test_pixel_statistics_follow_the_device():
     assert {parameter.device.type for parameter in task.segmenter.network.parameters()} == {"meta"}
 
 
-def test_copied_task_segments_with_its_own_network():
+def test_copy_has_its_own_network():
     task = tiny_task()
     copy = deepcopy(task)
     assert copy.segmenter.network is copy.network
@@ -203,7 +203,7 @@ def test_each_image_is_counted_once(tmp_path: Path):
     np.testing.assert_array_equal(task.confusion.compute(), seen.matrix(0))
 
 
-def test_load_from_checkpoint_names_the_way_out():
+def test_load_from_checkpoint_points_to_load():
     with pytest.raises(UserError, match=r"refinenet_pl\.load\('best\.ckpt'\)"):
         SegmentationTask.load_from_checkpoint("best.ckpt")
 

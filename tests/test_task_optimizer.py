@@ -76,7 +76,7 @@ def test_logs_the_decoders_rate(tmp_path: Path):
     np.testing.assert_allclose(logged.seen, [decoder for _, decoder in rates.seen], rtol=1e-6)
 
 
-@pytest.mark.parametrize("saved_at", [3, 4], ids=["end of an epoch", "middle of an epoch"])
+@pytest.mark.parametrize("saved_at", [3, 4], ids=["end of epoch", "middle of epoch"])
 def test_resume_continues_the_schedule(tmp_path: Path, saved_at: int):
     def fit(folder: str, ckpt_path: Path | None = None) -> list[list[float]]:
         rates = Rates()
