@@ -77,7 +77,7 @@ def test_what_is_exported_are_the_averaged_weights_and_nothing_else(run, exporte
 
 
 def test_classes_and_pixel_statistics_are_exported_from_the_configuration(run, exported):
-    config = yaml.safe_load((run / "config.yaml").read_text())["model"]["preprocessing"]
+    config = yaml.safe_load((run / "config.yaml").read_text())["model"]
     preprocessing = json.loads((exported / "preprocessing.json").read_text())
     assert preprocessing["class_names"] == list(CAMVID.names)
     assert preprocessing["class_colors"] == [list(color) for color in CAMVID.colors]

@@ -89,7 +89,7 @@ def trained_card(config: Mapping[str, Any], terms: str, results: Mapping[str, An
 def _recipe(config: Mapping[str, Any]) -> str:
     """What the training depends on, a line each; what is not set is left out."""
     model, trainer = config["model"], config["trainer"]
-    facts = {name: value for name, value in model.items() if name != "preprocessing"}
+    facts = {name: value for name, value in model.items() if name not in ("class_names", "class_colors")}
     facts["loss"] = model["loss"] or "CrossEntropy"
     facts["schedule"] = model["schedule"] or "Poly"
     for name in ("max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val", "precision", "callbacks"):
