@@ -1,4 +1,4 @@
-"""Evaluation: what is counted, the metrics, their intervals, results and pictures. Nothing here knows Lightning."""
+"""Evaluation: confusion matrices, metrics, intervals, results and plots of predictions. Nothing here imports Lightning."""
 
 from refinenet_pl.evaluation.confusion import ConfusionMatrix
 from refinenet_pl.evaluation.inference import Inference
