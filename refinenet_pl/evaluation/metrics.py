@@ -6,6 +6,7 @@ class are float64 [C]. All values are in 0..1. Undefined metrics are NaN.
 
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,6 +60,13 @@ def mean_iou(matrix: Tensor, convention: Convention = "cityscapes") -> float:
     if convention == "absent_as_zero":
         return float(per_class.nan_to_num(0.0).mean())
     raise ValueError(f"no convention {convention!r}; expected one of {', '.join(CONVENTIONS)}")
+
+
+def mean_over_classes(per_class: np.ndarray) -> np.ndarray:
+    """Return the mean of [..., C] over the classes that are not NaN, float64 [...]; NaN if all are NaN."""
+    defined = ~np.isnan(per_class)
+    sums, count = np.where(defined, per_class, 0.0).sum(-1), defined.sum(-1)
+    return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
 
 
 def frequency_weighted_iou(matrix: Tensor) -> float:

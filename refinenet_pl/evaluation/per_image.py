@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.metrics import iou
+from refinenet_pl.evaluation.metrics import iou, mean_over_classes
 from refinenet_pl.files import atomic_write
 
 INVALID_ARCHIVE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -144,10 +144,3 @@ class ImageMatrices:
         for index, name in enumerate(names):
             images._insert(name, entries[entries[:, 0] == index, 1:])
         return images
-
-
-def mean_over_classes(iou: np.ndarray) -> np.ndarray:
-    """Return the mean of [..., C] over the classes that are not NaN, float64 [...]; NaN if all are NaN."""
-    defined = ~np.isnan(iou)
-    sums, count = np.where(defined, iou, 0.0).sum(-1), defined.sum(-1)
-    return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
