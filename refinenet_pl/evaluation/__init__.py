@@ -1,4 +1,4 @@
-"""Evaluation: confusion matrices, metrics, intervals, results and plots of predictions. Nothing here imports Lightning."""
+"""Evaluation: inference, confusion matrices, metrics, intervals and results. Nothing here imports Lightning."""
 
 from refinenet_pl.evaluation.confusion import ConfusionMatrix
 from refinenet_pl.evaluation.inference import Inference

@@ -98,7 +98,10 @@ def recall(matrix: Tensor) -> Tensor:
 
 
 def f1(matrix: Tensor) -> Tensor:
-    """Return F1 (Dice), the harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN); NaN if the union is empty."""
+    """Return F1 (Dice) = 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall.
+
+    NaN where the union is empty.
+    """
     correct, target, predicted = _pixel_counts(matrix)
     return 2 * correct / (target + predicted)
 

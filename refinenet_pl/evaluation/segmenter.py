@@ -102,7 +102,9 @@ class Segmenter:
         return (inference or self.inference).predict(self.network, self._normalized(image))
 
     def _normalized(self, image: Tensor) -> Tensor:
-        return self.normalize(image[None].to(self.normalize.mean.device))[0]
+        # The network's owner, for example Lightning, may have moved it since.
+        device = next(self.network.parameters(), self.normalize.mean).device
+        return self.normalize.to(device)(image[None].to(device))[0]
 
 
 def to_tensor(image: ImageLike) -> Tensor:
