@@ -104,7 +104,9 @@ def test_run_against_itself_is_zero(tmp_path, monkeypatch, capsys):
 
 
 def test_seeds_are_averaged_over_same_resamples():
-    matrices_a, matrices_b = ([random_matrices(seed, quality) for seed in seeds] for seeds, quality in (((0, 1, 2), 0.7), ((3, 4), 0.75)))
+    matrices_a, matrices_b = (
+        [random_matrices(seed, quality) for seed in seeds] for seeds, quality in (((0, 1, 2), 0.7), ((3, 4), 0.75))
+    )
     a, b = (score([to_images(matrices) for matrices in run]) for run in (matrices_a, matrices_b))
     compared = difference(a, b)
     means = [np.mean([iou(matrices)[:2] for matrices in run], axis=0) for run in (matrices_a, matrices_b)]
@@ -142,7 +144,9 @@ def test_description_names_what_is_covered():
         "points. It includes zero: on similar images, either run could be better. The interval covers other images of "
         "this kind. It does not cover other seeds."
     )
-    assert "no interval" in describe(compare(to_images(random_matrices(0, 0.7)[:1]), to_images(random_matrices(1, 0.7)[:1])))
+    assert "no interval" in describe(
+        compare(to_images(random_matrices(0, 0.7)[:1]), to_images(random_matrices(1, 0.7)[:1]))
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,10 @@ def test_images_are_paired_by_name():
         (to_images(random_matrices(1, 0.8), ("road", "bus", "train")), ["road, car, train", "road, bus, train"]),
         (to_images(random_matrices(1, 0.8), first=1), ["2 of them are in only one run", "image 0, image 30"]),
         (to_images(random_matrices(1, 0.8)[:-1]), ["A has 30 images", "B has 29", "image 29"]),
-        (to_images(np.roll(random_matrices(1, 0.8), 1, 1)), ["targets of 30 images differ", "image 0, image 1, image 10, and 27 more"]),
+        (
+            to_images(np.roll(random_matrices(1, 0.8), 1, 1)),
+            ["targets of 30 images differ", "image 0, image 1, image 10, and 27 more"],
+        ),
     ],
     ids=["classes", "images", "fewer images", "target"],
 )

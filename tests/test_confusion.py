@@ -132,9 +132,7 @@ def test_no_ignore_index_counts_all_pixels():
         metric.update(torch.tensor([0, 0]), torch.tensor([0, 255]))
 
 
-@pytest.mark.parametrize(
-    ("prediction", "target", "name"), [(3, 0, "prediction"), (0, 3, "target"), (0, -1, "target")]
-)
+@pytest.mark.parametrize(("prediction", "target", "name"), [(3, 0, "prediction"), (0, 3, "target"), (0, -1, "target")])
 def test_index_out_of_range_is_refused(prediction, target, name):
     with pytest.raises(UserError, match=rf"indices of the {name} are -?\d\.\.\d; expected 0\.\.2, or 255 for ignored"):
         ConfusionMatrix(3).update(torch.tensor([0, prediction]), torch.tensor([0, target]))
