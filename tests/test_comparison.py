@@ -100,7 +100,7 @@ def test_run_against_itself_is_zero(tmp_path, monkeypatch, capsys):
     compared = json.loads((tmp_path / "same.json").read_text())
     for row in (compared["miou"], compared["per_class_iou"]["road"]):
         assert (row["difference"], row["interval"]) == (0, [0, 0])
-    assert "*" not in capsys.readouterr().out.split("* excludes zero")[0]
+    assert "*" not in capsys.readouterr().out.split("* the 95 %")[0]
 
 
 def test_seeds_are_averaged_over_same_resamples():
@@ -140,8 +140,8 @@ def test_lower_level_narrows_intervals(tmp_path, monkeypatch):
 def test_description_names_what_is_covered():
     comparison = {"images": 30, "level": 0.95, "miou": {"difference": -0.0123, "interval": [-0.02, 0.0049]}}
     assert describe(comparison) == (
-        "On these 30 images, B's mean IoU is 1.23 points below A's. The 95 % interval of the difference is -2.00 to 0.49 "
-        "points. It includes zero: on similar images, either run could be better. The interval covers other images of "
+        "On these 30 images, B's mean IoU is 1.23 points below A's. The 95 % interval of the difference is -2.00 to "
+        "0.49 points. It includes zero: on similar images, either run could be better. The interval covers other images of "
         "this kind. It does not cover other seeds."
     )
     assert "no interval" in describe(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from helpers.commands import fit_options, only_run, refinenet
 from helpers.fake_data import make_camvid
 from helpers.tiny_fit import CLASSES, tiny_network, tiny_sample, tiny_task
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -294,9 +294,8 @@ def test_command_line_takes_number_or_pair(arguments: list[str], window: object,
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Inference)
     config = parser.parse_args(arguments)
-    inference = parser.instantiate_classes(Namespace(inference=config)).inference
-    found = Inference(**inference.as_dict() if isinstance(inference, Namespace) else inference)
-    assert (found.window, found.stride) == (window, stride)
+    inference = Inference(**config.as_dict())
+    assert (inference.window, inference.stride) == (window, stride)
     again = parser.parse_string(parser.dump(config))
     assert (again.window, again.stride) == (window, stride)
 
