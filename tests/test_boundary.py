@@ -111,7 +111,7 @@ def test_merge_equals_all_images():
 
 
 def test_default_width_rounds_half_to_even():
-    # 0.02 x 125 = 2.5, which rounds to 2: the target's region is a ring of 2 pixels. The prediction lacks the first row.
+    # 0.02 x 125 = 2.5 rounds to 2: the target's region is a ring of 2 pixels. The prediction lacks its first row.
     target = np.zeros((75, 100), np.uint8)
     prediction = target.copy()
     prediction[0] = 1

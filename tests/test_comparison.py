@@ -141,8 +141,8 @@ def test_description_names_what_is_covered():
     comparison = {"images": 30, "level": 0.95, "miou": {"difference": -0.0123, "interval": [-0.02, 0.0049]}}
     assert describe(comparison) == (
         "On these 30 images, B's mean IoU is 1.23 points below A's. The 95 % interval of the difference is -2.00 to "
-        "0.49 points. It includes zero: on similar images, either run could be better. The interval covers other images of "
-        "this kind. It does not cover other seeds."
+        "0.49 points. It includes zero: on similar images, either run could be better. The interval covers other "
+        "images of this kind. It does not cover other seeds."
     )
     assert "no interval" in describe(
         compare(to_images(random_matrices(0, 0.7)[:1]), to_images(random_matrices(1, 0.7)[:1]))
