@@ -37,7 +37,7 @@ def read_image(path: str | Path, upright: bool = False) -> tv_tensors.Image:
     """
     try:
         with Image.open(path) as image:
-            return tv_tensors.Image(_to_rgb(ImageOps.exif_transpose(image) if upright else image))
+            return tv_tensors.Image(to_rgb(ImageOps.exif_transpose(image) if upright else image))
     except UNREADABLE as error:
         raise _unreadable(path, "image", error) from error
 
@@ -79,7 +79,8 @@ def _read_sbd(path: str | Path) -> np.ndarray:
         raise _unreadable(path, "SBD label file (.mat with GTcls.Segmentation)", error) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to RGB; raises ValueError if its pixels have no known range."""
     if image.mode == "F":
         raise ValueError("32-bit floating point pixels have no fixed range; save it with 8 or 16 bits per channel")
     if image.mode.startswith("I"):
