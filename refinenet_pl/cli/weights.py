@@ -1,6 +1,6 @@
 """`refinenet weights`: convert published weights and export checkpoints to weights folders."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -13,7 +13,7 @@ from refinenet_pl.weights.published import PublishedWeights, load_published, pub
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and convert or export."""
-    function = {"weights convert": convert, "weights export": export}[name]
+    function: Callable[..., None] = {"weights convert": convert, "weights export": export}[name]
     parser = ArgumentParser(prog=f"refinenet {name}")
     parser.add_function_arguments(function, as_positional=True, skip={"dataset", "ignore"})
     if function is convert:

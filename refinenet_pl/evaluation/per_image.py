@@ -94,19 +94,6 @@ class ImageMatrices:
         per_class = iou(*map(torch.from_numpy, counts)).numpy()
         return mean_over_classes(np.where(target > 0, per_class, np.nan))
 
-    def mean_iou(self) -> np.ndarray:
-        """Compute each image's mean IoU over the classes in its target.
-
-        Returns:
-            float64 [images] in 0..1; NaN for images whose pixels are all ignored.
-        """
-        correct, target = self.correct_pixels(), self.target_pixels()
-        unions = target + self.predicted_pixels() - correct
-        per_class = np.divide(correct, unions, out=np.full_like(correct, np.nan), where=target > 0)
-        present = ~np.isnan(per_class)
-        sums, count = np.where(present, per_class, 0.0).sum(-1), present.sum(-1)
-        return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
-
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return the image index, target class, predicted class and pixels of all entries, each int64 [entries]."""
         parts = [self._entries[name] for name in self.names]
