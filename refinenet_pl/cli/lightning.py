@@ -27,20 +27,21 @@ IRRELEVANT_WARNINGS = (
 )
 
 
-def run(args: list[str]) -> None:
+def run(name: str, args: list[str]) -> None:
     """Run a command.
 
     A checkpoint's configuration replaces a missing --config.
 
     Args:
-        args: The command and its options.
+        name: The command.
+        args: Its options.
     """
     # Lightning reads the process's arguments, and starts the other processes of a multi-GPU run with them.
-    sys.argv[1:] = [args[0], *add_checkpoint_config(args[0], args[1:])]
+    sys.argv[1:] = [name, *add_checkpoint_config(name, args)]
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     try:
-        COMMANDS[args[0]]()
+        COMMANDS[name]()
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
     except OutOfMemoryError as error:
