@@ -34,7 +34,7 @@ lint: .venv/developer
 
 # UV_TORCH_BACKEND=cpu takes PyTorch's CPU builds, where their index can be reached.
 test-lowest: .venv/developer
-	$(BIN)/python -m pip install 'uv>=0.5'
+	$(BIN)/python -m pip install 'uv>=0.8'
 	$(BIN)/uv venv --python $(LOWEST_PYTHON) --clear .venv-lowest
 	$(BIN)/uv pip install --python .venv-lowest --resolution lowest-direct --editable .
 	$(BIN)/uv pip install --python .venv-lowest 'pytest>=8'
