@@ -1,4 +1,4 @@
-"""The same predictions scored by others: Cityscapes' own scripts, and the VOC devkit's evaluation re-stated."""
+"""Metrics against Cityscapes' own scripts, and against the VOC devkit's evaluation in numpy."""
 
 import copy
 import math
@@ -19,17 +19,17 @@ from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_iou
 TRAIN, BUS, MOTORCYCLE = (CITYSCAPES.names.index(name) for name in ("train", "bus", "motorcycle"))
 
 
-def disturbed(truth: np.ndarray, classes: Sequence[int], seed: int) -> np.ndarray:
-    """A prediction that is right on three pixels of four; void gets classes like any other pixel."""
-    random = np.random.default_rng(seed)
-    guessed = random.choice(classes, truth.shape).astype(np.uint8)
-    return np.where((random.random(truth.shape) < 0.75) & (truth != IGNORE_INDEX), truth, guessed)
+def disturbed(target: np.ndarray, classes: Sequence[int], seed: int) -> np.ndarray:
+    """A prediction that is right on three of four pixels. Ignored pixels get classes too."""
+    rng = np.random.default_rng(seed)
+    guessed = rng.choice(classes, target.shape).astype(np.uint8)
+    return np.where((rng.random(target.shape) < 0.75) & (target != IGNORE_INDEX), target, guessed)
 
 
 @pytest.fixture
 def val_split(tmp_path: Path) -> Path:
-    """Three images with all ids but two: no train anywhere, and a bus only in predictions."""
-    ids = [label for label in range(34) if label not in (EVALUATED_IDS[TRAIN], EVALUATED_IDS[BUS])]
+    """Three images with all ids but two: train is absent, and bus is only predicted."""
+    ids = [index for index in range(34) if index not in (EVALUATED_IDS[TRAIN], EVALUATED_IDS[BUS])]
     for seed in range(3):
         stem = f"frankfurt_000000_{seed:06d}"
         labels = blocks((64, 128), ids, seed, block=5)
@@ -38,22 +38,22 @@ def val_split(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_figures_equal_those_of_cityscapes_own_scripts(val_split: Path):
-    ours, truths, predictions = ConfusionMatrix(len(CITYSCAPES)), [], []
+def test_metrics_equal_cityscapes_scripts(val_split: Path):
+    ours, targets, predictions = ConfusionMatrix(len(CITYSCAPES)), [], []
     dataset = CityscapesDataModule(val_split).dataset("val")
-    classes = [label for label in range(len(CITYSCAPES)) if label != TRAIN]
+    classes = [index for index in range(len(CITYSCAPES)) if index != TRAIN]
     for index, sample in enumerate(dataset.samples):
-        truth = dataset[index]["mask"]
-        predicted = disturbed(truth.numpy(), classes, seed=index)
-        ours.update(torch.from_numpy(predicted), truth)
-        truths.append(str(sample.mask))
+        target = dataset[index]["mask"]
+        prediction = disturbed(target.numpy(), classes, seed=index)
+        ours.update(torch.from_numpy(prediction), target)
+        targets.append(str(sample.mask))
         predictions.append(str(val_split / "predictions" / f"{index}.png"))
-        save_gray(Path(predictions[-1]), np.array(EVALUATED_IDS, np.uint8)[predicted])
+        save_gray(Path(predictions[-1]), np.array(EVALUATED_IDS, np.uint8)[prediction])
 
     options = copy.copy(cityscapes.args)
     options.evalInstLevelScore = options.JSONOutput = False
     options.quiet = True
-    theirs = cityscapes.evaluateImgLists(predictions, truths, options)
+    theirs = cityscapes.evaluateImgLists(predictions, targets, options)
 
     matrix = ours.compute()
     assert mean_iou(matrix) == pytest.approx(theirs["averageScoreClasses"], abs=1e-12)
@@ -64,29 +64,29 @@ def test_figures_equal_those_of_cityscapes_own_scripts(val_split: Path):
 
 
 def voc_devkit(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], float]:
-    """IoU in percent of 21 classes and their mean, by a joint histogram of truth and result, as in VOCevalseg.m."""
+    """IoU in percent of 21 classes, and their mean, from a joint histogram of target and result as in VOCevalseg.m."""
     number = 21
     counts = np.zeros(number**2)
-    for result, truth in pairs:
-        places = truth < 255
-        joint = 1 + truth[places].astype(float) + number * result[places].astype(float)
+    for result, target in pairs:
+        counted = target < 255
+        joint = 1 + target[counted].astype(float) + number * result[counted].astype(float)
         counts += np.histogram(joint, bins=np.arange(1, number**2 + 2))[0]
-    table = counts.reshape(number, number).T  # column by column, as MATLAB fills it
+    table = counts.reshape(number, number).T  # MATLAB fills columns first
     accuracies = []
     for j in range(number):
-        true, found, both = table[j].sum(), table[:, j].sum(), table[j, j]
-        union = true + found - both
-        accuracies.append(100 * both / union if union else math.nan)
+        in_target, in_result, correct = table[j].sum(), table[:, j].sum(), table[j, j]
+        union = in_target + in_result - correct
+        accuracies.append(100 * correct / union if union else math.nan)
     return accuracies, sum(accuracies) / number
 
 
-@pytest.mark.parametrize("absent", [(), (7,)], ids=["all classes there", "no car anywhere"])
-def test_the_voc_convention_equals_the_devkits_evaluation(absent: tuple[int, ...]):
-    classes = [label for label in range(21) if label not in absent]
+@pytest.mark.parametrize("absent", [(), (7,)], ids=["all classes", "no car"])
+def test_voc_convention_equals_devkit(absent: tuple[int, ...]):
+    classes = [index for index in range(21) if index not in absent]
     ours, pairs = ConfusionMatrix(21), []
     for seed, size in enumerate([(90, 120), (101, 77), (64, 64)]):
-        truth = blocks(size, [*classes, IGNORE_INDEX], seed, block=6)
-        pairs.append((disturbed(truth, classes, seed), truth))
+        target = blocks(size, [*classes, IGNORE_INDEX], seed, block=6)
+        pairs.append((disturbed(target, classes, seed), target))
         ours.update(*map(torch.from_numpy, pairs[-1]))
     accuracies, average = voc_devkit(pairs)
     np.testing.assert_allclose(100 * class_iou(ours.compute()), accuracies, rtol=1e-13)

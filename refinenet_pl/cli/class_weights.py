@@ -8,6 +8,7 @@ from jsonargparse import SUPPRESS, ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
+from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_classes
 from refinenet_pl.files import atomic_write

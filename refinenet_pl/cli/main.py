@@ -115,7 +115,6 @@ def usage(first_words: Sequence[str]) -> str:
             "",
             "commands:",
             *lines,
-            "",
-            EXAMPLES,
+            *([] if first_words else ["", EXAMPLES]),
         ]
     )

@@ -1,6 +1,6 @@
 """`refinenet weights`: convert published weights and export checkpoints to weights folders."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
@@ -11,24 +11,15 @@ from refinenet_pl.weights.export import DATASETS, dataset_classes, write_convert
 from refinenet_pl.weights.published import PublishedWeights, load_published, published_classes
 
 
-def run(args: list[str]) -> None:
-    """Run the subcommand."""
-    converting = ArgumentParser(description="Convert published weights to a weights folder.")
-    converting.add_function_arguments(convert, as_positional=True, skip={"dataset", "ignore"})
-    converting.add_argument("--dataset", choices=list(DATASETS), help="Dataset that names and colors the classes.")
-    converting.add_argument("--ignore", nargs="+", default=[], metavar="KEY", help="Keys that need not fit.")
-    exporting = ArgumentParser(description="Export a checkpoint to a weights folder.")
-    exporting.add_function_arguments(export, as_positional=True)
-    parser = ArgumentParser(prog="refinenet weights")
-    commands = parser.add_subcommands(required=True)
-    commands.add_subcommand("convert", converting, help="convert published weights to a weights folder")
-    commands.add_subcommand("export", exporting, help="export a checkpoint to a weights folder")
-    parsed = parser.parse_args(args[1:])
-    options = parsed[parsed.subcommand].as_dict()
-    if parsed.subcommand == "convert":
-        convert(**options)
-    else:
-        export(**options)
+def run(name: str, args: list[str]) -> None:
+    """Parse the options and convert or export."""
+    function: Callable[..., None] = {"weights convert": convert, "weights export": export}[name]
+    parser = ArgumentParser(prog=f"refinenet {name}")
+    parser.add_function_arguments(function, as_positional=True, skip={"dataset", "ignore"})
+    if function is convert:
+        parser.add_argument("--dataset", choices=list(DATASETS), help="Dataset that names and colors the classes.")
+        parser.add_argument("--ignore", nargs="+", default=[], metavar="KEY", help="Keys that need not fit.")
+    function(**parser.parse_args(args).as_dict())
 
 
 def convert(

@@ -1,4 +1,4 @@
-"""Evaluation: what is counted, the metrics, their intervals, results and pictures. Nothing here knows Lightning."""
+"""Evaluation: inference, confusion matrices, metrics, intervals and results. Nothing here imports Lightning."""
 
 from refinenet_pl.evaluation.confusion import ConfusionMatrix
 from refinenet_pl.evaluation.inference import Inference

@@ -1,7 +1,7 @@
-"""Quality at the edges of things, where mean IoU hardly looks: Boundary IoU and trimap IoU, summed over a split.
+"""Quality near object boundaries, which mean IoU hardly measures: Boundary IoU and trimap IoU, summed over a split.
 
-Neither needs a mask for each class: a window of a label map holds a second label if and only if its lowest label is not
-its highest, and that holds for all classes at once. Labels that are no class are left to `ConfusionMatrix` to refuse.
+Neither needs a binary mask per class. A window of a mask contains a second value exactly if its minimum differs from
+its maximum, and this holds for all classes at once. Values out of range are not checked; `ConfusionMatrix` does that.
 """
 
 import math
@@ -18,18 +18,18 @@ from refinenet_pl.evaluation.metrics import class_iou
 class BoundaryIoU(Metric):
     """Boundary IoU (Cheng et al., CVPR 2021) of each class.
 
-    Of every mask only the boundary region counts: its pixels within d of a pixel of another label or of the image's
-    outside, where distances are the larger of rows and columns (Chebyshev) and d = `width` times the image's diagonal,
-    rounded, at least one pixel. Intersections and unions of these regions are summed over all images.
+    Only the boundary region of each binary mask counts: its pixels within distance d of another value or of the image
+    border. The distance is the larger one of rows and columns (Chebyshev). d is `width` times the image diagonal,
+    rounded, at least one pixel. Intersections and unions of the regions are summed over all images.
 
-    The reference code knows no void. Here the prediction is set to void wherever the truth is void, before regions are
-    found: void borders on both masks alike, and a perfect prediction scores exactly 1.
+    The reference code has no ignored pixels. Here the prediction is ignored wherever the target is, before regions are
+    found. So ignored pixels bound both masks alike, and a perfect prediction has exactly 1.
 
     Args:
-        num_classes: Classes 0..num_classes-1.
-        ignore_index: True label of pixels that do not count; None if all do.
-        width: The regions' width as a share of the image's diagonal. The reference has 2 %, and 0.5 %
-            on Cityscapes.
+        num_classes: Number of classes.
+        ignore_index: Target value of pixels that do not count; None counts all pixels.
+        width: Width of the regions as a fraction of the image diagonal. The reference uses 0.02, and 0.005 on
+            Cityscapes.
     """
 
     full_state_update = False
@@ -42,48 +42,48 @@ class BoundaryIoU(Metric):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.width = width
-        # A confusion matrix with one label more, for the pixels that are void or in no region.
+        # A confusion matrix with one more index, for pixels that are ignored or in no region.
         shape = (num_classes + 1, num_classes + 1)
         self.add_state("matrix", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, predicted: Tensor, truth: Tensor) -> None:
-        """Count one image, or several of one size.
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count one image, or several images of one size.
 
         Args:
-            predicted: Integer labels [..., H, W], 0..num_classes-1.
-            truth: Integer labels of the same shape, 0..num_classes-1 or `ignore_index`.
+            prediction: Class indices [..., H, W], 0..num_classes-1.
+            target: Class indices of the same shape, 0..num_classes-1 or `ignore_index`.
         """
         if self.ignore_index is not None:
-            void = truth == self.ignore_index
-            predicted, truth = (labels.masked_fill(void, self.num_classes) for labels in (predicted, truth))
+            ignored = target == self.ignore_index
+            prediction, target = (mask.masked_fill(ignored, self.num_classes) for mask in (prediction, target))
         self.matrix += confusion_matrix(
-            self._regions(predicted), self._regions(truth), self.num_classes + 1, ignore_index=None
+            self._boundary_regions(prediction), self._boundary_regions(target), self.num_classes + 1, ignore_index=None
         )
 
     def compute(self) -> Tensor:
-        """Boundary IoU of each class, float64 [num_classes]; NaN where the union is empty."""
+        """Return the Boundary IoU of each class, float64 [num_classes]; NaN where the union is empty."""
         return class_iou(self.matrix)[:-1]
 
-    def _regions(self, labels: Tensor) -> Tensor:
-        """The labels, with `num_classes` in place of those in no region."""
-        height, width = labels.shape[-2:]
-        reach = max(1, round(self.width * math.hypot(height, width)))
-        labels = labels.clone()
-        if min(height, width) > 2 * reach:  # else every window leaves the image
-            inner = labels[..., reach : height - reach, reach : width - reach]
-            inner.masked_fill_(~mixed_windows(labels, 2 * reach + 1), self.num_classes)
-        return labels
+    def _boundary_regions(self, mask: Tensor) -> Tensor:
+        """Return a copy of the mask with `num_classes` at pixels in no boundary region."""
+        height, width = mask.shape[-2:]
+        distance = max(1, round(self.width * math.hypot(height, width)))
+        mask = mask.clone()
+        if min(height, width) > 2 * distance:  # else every pixel is near the image border
+            inner = mask[..., distance : height - distance, distance : width - distance]
+            inner.masked_fill_(~mixed_windows(mask, 2 * distance + 1), self.num_classes)
+        return mask
 
 
 class TrimapIoU(Metric):
-    """IoU of each class over only the pixels near a true edge (Kohli et al., IJCV 2009; Krähenbühl & Koltun, 2011).
+    """IoU of each class near target boundaries only (Kohli et al., IJCV 2009; Krähenbühl & Koltun, 2011).
 
-    A pixel counts at width w if one of another true label lies within w rows and columns of it. Void is such a label,
-    since datasets like VOC draw contours as void; the image's border is not.
+    A pixel counts at width w if a pixel with another target value is within w rows and columns. The ignore index is
+    such a value, because datasets like VOC mark contours as ignored. The image border is no boundary.
 
     Args:
-        num_classes: Classes 0..num_classes-1.
-        ignore_index: True label of pixels that do not count; None if all do.
+        num_classes: Number of classes.
+        ignore_index: Target value of pixels that do not count; None counts all pixels.
         widths: In pixels.
     """
 
@@ -102,38 +102,38 @@ class TrimapIoU(Metric):
         shape = (len(self.widths), num_classes, num_classes)
         self.add_state("matrices", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, predicted: Tensor, truth: Tensor) -> None:
-        """Count one image, or several of one size, as `BoundaryIoU.update` does."""
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count one image, or several images of one size; see `BoundaryIoU.update` for the arguments."""
         for matrix, width in zip(self.matrices, self.widths, strict=True):
-            near = mixed_windows(_repeat_edges(truth, width), 2 * width + 1)
+            near = mixed_windows(_repeat_edges(target, width), 2 * width + 1)
             matrix += confusion_matrix(
-                predicted.masked_select(near), truth.masked_select(near), self.num_classes, self.ignore_index
+                prediction.masked_select(near), target.masked_select(near), self.num_classes, self.ignore_index
             )
 
     def compute(self) -> Tensor:
-        """IoU, float64 [widths, num_classes]; NaN where the union is empty."""
+        """Return the IoU, float64 [widths, num_classes]; NaN where the union is empty."""
         return torch.stack([class_iou(matrix) for matrix in self.matrices])
 
 
-def mixed_windows(labels: Tensor, size: int) -> Tensor:
-    """Whether each window holds more than one label.
+def mixed_windows(mask: Tensor, size: int) -> Tensor:
+    """Find windows that contain more than one value.
 
     Args:
-        labels: Integers [..., H, W], both sides at least `size`.
+        mask: Integers [..., H, W], both sides at least `size`.
         size: Side of the square windows, in pixels.
 
     Returns:
-        Booleans [..., H - size + 1, W - size + 1], one for each window that lies within the image.
+        Booleans [..., H - size + 1, W - size + 1], one per window within the image.
     """
-    lowest = highest = labels
+    lowest = highest = mask
     for axis in (-2, -1):
-        lowest = _slide(torch.minimum, lowest, size, axis)
-        highest = _slide(torch.maximum, highest, size, axis)
+        lowest = _sliding_extreme(torch.minimum, lowest, size, axis)
+        highest = _sliding_extreme(torch.maximum, highest, size, axis)
     return lowest != highest
 
 
-def _slide(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, size: int, axis: int) -> Tensor:
-    """The extreme of every window of `size` along an axis, in about log2(size) steps that each double the window."""
+def _sliding_extreme(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, size: int, axis: int) -> Tensor:
+    """Return the minimum or maximum of each window along an axis, in about log2(size) steps that double the window."""
     reached = 1
     while reached < size:
         step = min(reached, size - reached)
@@ -143,10 +143,10 @@ def _slide(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, size: in
     return values
 
 
-def _repeat_edges(labels: Tensor, width: int) -> Tensor:
-    """Labels with their outermost pixels repeated outwards, which brings no new label into any window."""
+def _repeat_edges(mask: Tensor, width: int) -> Tensor:
+    """Pad a mask on all sides by repeating its outermost pixels, which adds no new value to any window."""
     for axis in (-2, -1):
-        size = labels.shape[axis]
-        indices = torch.arange(-width, size + width, device=labels.device).clamp(0, size - 1)
-        labels = labels.index_select(axis, indices)
-    return labels
+        size = mask.shape[axis]
+        indices = torch.arange(-width, size + width, device=mask.device).clamp(0, size - 1)
+        mask = mask.index_select(axis, indices)
+    return mask

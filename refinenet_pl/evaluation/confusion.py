@@ -1,4 +1,4 @@
-"""One confusion matrix over a whole split, counted exactly."""
+"""Exact confusion matrix of a whole split."""
 
 import torch
 from torch import Tensor
@@ -7,44 +7,53 @@ from torchmetrics import Metric
 from refinenet_pl.errors import UserError
 
 
-def confusion_matrix(predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int | None = 255) -> Tensor:
-    """The confusion matrix, int64 [num_classes, num_classes], rows = truth.
+def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int | None = 255) -> Tensor:
+    """Return the confusion matrix, int64 [num_classes, num_classes]; rows are the target.
 
-    The counting is our own: torchmetrics' deterministic path builds a [pixels x classes^2] mesh, gigabytes an image.
+    torchmetrics has one too, but its deterministic path allocates pixels x classes^2 numbers: gigabytes per image.
 
     Args:
-        predicted: Integer labels of any shape, 0..num_classes-1.
-        truth: Integer labels of the same shape, 0..num_classes-1 or `ignore_index`.
-        num_classes: Classes 0..num_classes-1.
-        ignore_index: True label of pixels that do not count; None if all do.
+        prediction: Class indices of any shape and integer type, 0..num_classes-1. Any value where the target is
+            ignored.
+        target: Class indices of the same shape, 0..num_classes-1 or `ignore_index`.
+        num_classes: Number of classes.
+        ignore_index: Target value of pixels that do not count; None counts all pixels.
 
     Raises:
-        UserError: Shapes differ, or a label is out of range.
+        UserError: Shapes differ, or a class index is out of range.
     """
-    if predicted.shape != truth.shape:
-        raise UserError(f"prediction is {tuple(predicted.shape)}, truth {tuple(truth.shape)}; expected one shape")
-    predicted, truth = predicted.flatten().long(), truth.flatten().long()
+    if prediction.shape != target.shape:
+        raise UserError(
+            f"prediction has shape {tuple(prediction.shape)}, target has {tuple(target.shape)}; expected equal shapes"
+        )
+    prediction, target = prediction.flatten().long(), target.flatten().long()
     if ignore_index is not None:
-        counted = truth != ignore_index
-        predicted, truth = predicted.masked_select(counted), truth.masked_select(counted)  # faster than by index
-    for name, labels in (("predicted", predicted), ("true", truth)):
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        counted = target != ignore_index
+        # masked_select is faster than indexing with a mask.
+        prediction, target = prediction.masked_select(counted), target.masked_select(counted)
+    for name, indices in (("prediction", prediction), ("target", target)):
+        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < num_classes:
+            ignored = f", or {ignore_index} for ignored pixels of the target" if ignore_index is not None else ""
             raise UserError(
-                f"{name} labels span {int(labels.min())}..{int(labels.max())}; expected 0..{num_classes - 1}"
-                f" (or {ignore_index} for void in the truth)"
+                f"class indices of the {name} are {int(indices.min())}..{int(indices.max())}; "
+                f"expected 0..{num_classes - 1}{ignored}"
             )
-    pairs = truth * num_classes + predicted
+    pairs = target * num_classes + prediction
     return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 class ConfusionMatrix(Metric):
-    """Counts of pixels by true class (rows) and predicted class (columns), exact in int64 and summed over devices.
+    """Pixel counts by target class (rows) and predicted class (columns), exact in int64 and summed over devices.
+
+    `metric(prediction, target)` returns the matrix of these pixels alone and adds it to the total. It counts each pixel
+    once. `metric.update(prediction, target)` only adds.
 
     Args:
-        num_classes: Classes 0..num_classes-1.
-        ignore_index: True label of pixels that do not count; None if all do.
+        num_classes: Number of classes.
+        ignore_index: Target value of pixels that do not count; None counts all pixels.
     """
 
+    # With False, a call of the metric runs `update` once; with True it would count each pixel twice.
     full_state_update = False
     higher_is_better = None
     is_differentiable = False
@@ -56,10 +65,11 @@ class ConfusionMatrix(Metric):
         self.ignore_index = ignore_index
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, predicted: Tensor, truth: Tensor) -> None:
-        """Count pixels; arguments and errors are those of `confusion_matrix`."""
-        self.matrix += confusion_matrix(predicted, truth, self.num_classes, self.ignore_index)
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count pixels; see `confusion_matrix` for the arguments and errors."""
+        # Not in place: matrices that `compute` has returned stay unchanged.
+        self.matrix = self.matrix + confusion_matrix(prediction, target, self.num_classes, self.ignore_index)
 
     def compute(self) -> Tensor:
-        """The matrix, int64 [num_classes, num_classes], rows = truth."""
+        """Return the matrix, int64 [num_classes, num_classes]; rows are the target."""
         return self.matrix

@@ -1,29 +1,37 @@
-"""A trained network with all that it takes to segment an image."""
+"""A trained network together with its preprocessing and inference: from an image to its segmentation."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.evaluation.pictures import overlay
-from refinenet_pl.images import read_image
+from refinenet_pl.images import read_image, to_rgb
 from refinenet_pl.preprocessing import Normalize, Preprocessing
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
-"""An image file, a PIL image, an array uint8 [H, W, 3], or a tensor uint8 [3, H, W]."""
+"""An image file, a PIL image of any mode, an array uint8 [H, W, 3] or [H, W] (gray), or a tensor uint8 [3, H, W].
+
+Files and PIL images are turned upright by their EXIF orientation.
+"""
 
 
 class Segmenter:
-    """Segments images of any size with a network.
+    """Segments images of any size.
+
+    Example:
+        >>> segmenter = refinenet_pl.load("runs/camvid").to("cuda")
+        >>> segmenter.predict("street.jpg")  # class indices, uint8 [H, W]
+        >>> segmenter.overlay("street.jpg").save("overlay.png")
 
     Args:
-        network: Maps images [N, 3, H, W] to logits [N, C, H, W]. It is used in the mode that it is in.
+        network: Maps images [N, 3, H, W] to logits [N, C, H, W]. Its mode is not changed: call `network.eval()` first.
         preprocessing: Pixel statistics and classes of the network.
-        inference: Scales, flips and windows.
+        inference: Scales, flips and windows. None: the whole image, once.
         memory_format: Memory layout of the network's input.
     """
 
@@ -45,57 +53,91 @@ class Segmenter:
         return list(self.preprocessing.class_names)
 
     def to(self, device: str | torch.device) -> "Segmenter":
-        """Move the network to a device; returns this segmenter."""
+        """Move the network to a device, and return this segmenter."""
         self.network.to(device)
         self.normalize.to(device)
         return self
 
     def predict(self, image: ImageLike) -> np.ndarray:
-        """The class index of each pixel, uint8 [H, W], at the image's own size.
+        """Return the class index of each pixel, uint8 [H, W], at the image's own size.
 
         Raises:
-            UserError: The image cannot be read, or has another shape or type.
+            UserError: The image cannot be read, or has an unsupported type or shape.
         """
         return self.predict_tensor(to_tensor(image)).cpu().numpy()
 
     def probabilities(self, image: ImageLike) -> np.ndarray:
-        """The softmax probabilities, float32 [C, H, W], at the image's own size; raises what `predict` raises."""
+        """Return the softmax probabilities, float32 [C, H, W], at the image's own size.
+
+        Raises:
+            UserError: The image cannot be read, or has an unsupported type or shape.
+        """
         return self.inference.probabilities(self.network, self._normalized(to_tensor(image))).cpu().numpy()
 
     def overlay(self, image: ImageLike, opacity: float = 0.5) -> Image.Image:
-        """The image with the predicted classes' colors on top; raises what `predict` raises."""
-        pixels = to_tensor(image)
-        prediction = self.predict_tensor(pixels).cpu().numpy()
-        picture = overlay(pixels.permute(1, 2, 0).cpu().numpy(), prediction, self.preprocessing.class_colors, opacity)
-        return Image.fromarray(picture)
-
-    def predict_tensor(self, image: Tensor, inference: Inference | None = None) -> Tensor:
-        """Predict on the network's device.
+        """Return the image blended with the colors of the predicted classes.
 
         Args:
-            image: uint8 [3, H, W].
-            inference: Replaces the segmenter's own.
+            image: The image.
+            opacity: Weight of the colors, 0..1.
+
+        Raises:
+            UserError: The image cannot be read, or has an unsupported type or shape.
+        """
+        pixels = to_tensor(image)
+        mask = self.predict_tensor(pixels).cpu().numpy()
+        pixels_last = pixels.permute(1, 2, 0).cpu().numpy()
+        return Image.fromarray(overlay(pixels_last, mask, self.preprocessing.class_colors, opacity))
+
+    def predict_tensor(self, image: Tensor, inference: Inference | None = None) -> Tensor:
+        """Predict an image on the network's device.
+
+        Args:
+            image: uint8 [3, H, W], on any device.
+            inference: Used instead of the segmenter's own.
 
         Returns:
-            The class index of each pixel, uint8 [H, W].
+            Class indices, uint8 [H, W], on the network's device.
         """
         return (inference or self.inference).predict(self.network, self._normalized(image))
 
     def _normalized(self, image: Tensor) -> Tensor:
-        return self.normalize(image[None].to(self.normalize.mean.device))[0]
+        # The network's owner, for example Lightning, may have moved it since.
+        device = next(self.network.parameters(), self.normalize.mean).device
+        return self.normalize.to(device)(image[None].to(device))[0]
 
 
 def to_tensor(image: ImageLike) -> Tensor:
-    """The pixels of an image, uint8 [3, H, W]; raises UserError if it cannot be read as an RGB image."""
+    """Return the pixels of an image, uint8 [3, H, W].
+
+    Raises:
+        UserError: The image cannot be read, or has an unsupported type or shape.
+    """
     if isinstance(image, str | Path):
         return read_image(Path(image), upright=True)
     if isinstance(image, Image.Image):
-        image = np.asarray(image.convert("RGB"))
-    if isinstance(image, np.ndarray):
-        image = torch.from_numpy(np.ascontiguousarray(image)).movedim(-1, 0)
-    if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+        return _from_pil(image)
+    if not isinstance(image, np.ndarray | Tensor):
         raise UserError(
-            f"image: found {image.dtype} {list(image.shape)}; expected uint8, as an array [H, W, 3] or a tensor "
-            "[3, H, W] with values 0..255"
+            f"image: found {type(image).__name__}; expected a path, a PIL image, a numpy array or a torch tensor"
         )
+    description = f"{image.dtype} {list(image.shape)}"
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
+        array = np.stack([image] * 3, axis=-1) if image.ndim == 2 else image
+        image = torch.from_numpy(array.copy()).movedim(-1, 0)
+    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+        raise UserError(
+            f"image: found {description}; expected uint8 values 0..255, as an array [H, W, 3] or [H, W], or as a "
+            "tensor [3, H, W]"
+        )
+    if image.numel() == 0:
+        raise UserError(f"image: found {description}, which has no pixels")
     return image
+
+
+def _from_pil(image: Image.Image) -> Tensor:
+    try:
+        rgb = to_rgb(ImageOps.exif_transpose(image))
+    except ValueError as error:
+        raise UserError(f"image: cannot convert a PIL image of mode {image.mode} to RGB: {error}") from error
+    return torch.from_numpy(np.array(rgb)).movedim(-1, 0)
