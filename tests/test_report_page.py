@@ -17,6 +17,7 @@ from helpers.fake_study import finish, write_study
 from helpers.tiny_fit import count_by_hand
 from helpers.tiny_study import POOLING
 from PIL import Image
+from refinenet_pl.reports.viewer import image_miou, most_different
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -25,7 +26,6 @@ from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.reports.page import page
 from refinenet_pl.reports.report import report
 from refinenet_pl.reports.summary import summarize_study
-from refinenet_pl.reports.viewer import image_miou, most_different
 from refinenet_pl.studies.commands import REFINENET, trainings
 from refinenet_pl.studies.loading import load_study
 

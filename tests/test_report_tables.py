@@ -10,8 +10,8 @@ import subprocess
 import numpy as np
 import pytest
 from helpers.fake_study import CLASSES, finish, write_study
-
 from refinenet_pl.reports.documents import comma_separated, escaped, latex, markdown
+
 from refinenet_pl.reports.report import report
 from refinenet_pl.reports.summary import Summary, summarize_study
 
