@@ -198,12 +198,10 @@ def test_datasets_are_compared_separately(tmp_path):
     for dataset in summary.datasets:
         base, _, improved = dataset.rows
         folder = tmp_path / "runs" / study.name
-        means = [
-            np.mean(
-                [json.loads(path.read_text())["miou"] for path in folder.glob(f"{dataset.name}_{row}*/*/results.json")]
-            )
-            for row in ("pooling-none", "pooling-improved")
-        ]
+        means = []
+        for row in ("none", "improved"):
+            files = folder.glob(f"{dataset.name}_pooling-{row}_seed-*/*/results.json")
+            means.append(np.mean([json.loads(file.read_text())["miou"] for file in files]))
         assert [base.mean, improved.mean] == pytest.approx(means)
         assert improved.difference == pytest.approx(means[1] - means[0])
         assert improved.compared["images"] == dataset.images
