@@ -36,7 +36,8 @@ def write_study(
         keys: Further keys of the study.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "base.yaml").write_text(yaml.safe_dump({"model": {"network": {"class_path": "Net"}}, "data": {}}))
+    base = {"model": {"network": {"class_path": "Net"}}, "data": {"class_path": "Data"}}
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
     study: dict[str, object] = {
         "base": "base.yaml",
         "factors": {"pooling": {level: {"model.network.init_args.pooling": level} for level in levels}},
@@ -44,7 +45,9 @@ def write_study(
         "image_size": [360, 480],
     }
     for name in datasets:
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"data": {"init_args": {"root": name}}}))
+        (folder / f"{name}.yaml").write_text(
+            yaml.safe_dump({"data": {"class_path": "Data", "init_args": {"root": name}}})
+        )
     if datasets:
         study["datasets"] = {name: {"base": f"{name}.yaml"} for name in datasets}
     path = folder / "pooling_study.yaml"
