@@ -173,7 +173,7 @@ def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
             {
                 "difference": entry["difference"],
                 "interval": entry["interval"],
-                "excludes_zero": excludes_zero(entry["interval"]),
+                "excludes_zero": bool(excludes_zero(entry["interval"])),
             }
             for entry in [*compared["per_class_iou"].values(), compared["miou"]]
         ]
