@@ -173,7 +173,7 @@ def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
             {
                 "difference": entry["difference"],
                 "interval": entry["interval"],
-                "excludes_zero": bool(excludes_zero(entry["interval"])),
+                "excludes_zero": excludes_zero(entry["interval"]),
             }
             for entry in [*compared["per_class_iou"].values(), compared["miou"]]
         ]
@@ -184,6 +184,8 @@ def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
 def _plots(dataset: DatasetSummary) -> list[Plot]:
     suffix = "" if dataset.name is None else "_" + re.sub(r"[^A-Za-z0-9.+_-]+", "-", dataset.name)
     return [
-        Plot(f"{name}{suffix}", text, render(figure, "png"), render(figure, "pdf"), figure.get_figwidth() > COLUMN)
+        Plot(
+            f"{name}{suffix}", text, render(figure, "png"), render(figure, "pdf"), bool(figure.get_figwidth() > COLUMN)
+        )
         for name, (figure, text) in draw_plots(dataset).items()
     ]
