@@ -28,7 +28,7 @@ def caption(summary: Summary) -> str:
 def class_caption(dataset: DatasetSummary) -> str:
     """Return the caption of a class table."""
     return (
-        f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points; * marks a "
+        f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points; a star (*) marks a "
         f"{PERCENT} interval that excludes zero."
     )
 
@@ -61,7 +61,7 @@ def _interval_notes() -> list[str]:
     return [
         f"Intervals: {PERCENT}, percentile bootstrap over images, {RESAMPLES:,} resamples. Both rows use the same "
         "resamples. The difference is between the rows' means over seeds.",
-        f"* marks an interval that excludes zero. Two equal rows get a mark in about {100 * (1 - LEVEL):.0f} % of "
+        f"A star (*) marks an interval that excludes zero. Two equal rows get a mark in about {100 * (1 - LEVEL):.0f} % of "
         "comparisons.",
         "Intervals cover other images of this kind. They do not cover other seeds; see the standard deviation. They "
         "are too narrow if images depend on each other, such as frames of one drive.",
