@@ -239,6 +239,8 @@ def test_image_target_and_opacity(browser, content):
         *picture["predictions"][:2],
     ]
     assert third.get_attribute("aria-pressed") == "true"
+    label_a, label_b = (browser.find_element(By.ID, name).rect for name in ("label-a", "label-b"))
+    assert label_a["x"] + label_a["width"] < label_b["x"]
     browser.find_element(By.ID, "show-target").click()
     assert source(browser, "mask-b") == picture["target"]
     browser.find_element(By.ID, "opacity").send_keys(Keys.END)
@@ -303,7 +305,7 @@ def test_report_predicts_nothing(runs, capsys, monkeypatch):
     finally:
         deleted.with_suffix(".away").rename(deleted)
     assert [path.stat().st_mtime_ns for path in masks] == written
-    assert "1 predictions are missing (1 images, 1 checkpoints)" in capsys.readouterr().out
+    assert "1 prediction is missing (1 image, 1 checkpoint)" in capsys.readouterr().out
     assert '"predictions":["data:' in (runs / "again" / "report.html").read_text()
 
 
@@ -321,4 +323,4 @@ def test_pictures_print_costs_and_need_checkpoints(runs, capsys):
         checkpoint.with_suffix(".away").rename(checkpoint)
     predict_pictures(study, runs.parent)
     assert mask.read_bytes() == content
-    assert "1 images x 1 rows = 1 predictions, with 1 checkpoints" in capsys.readouterr().out
+    assert "1 image x 1 row = 1 prediction, with 1 checkpoint;" in capsys.readouterr().out

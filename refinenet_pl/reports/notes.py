@@ -28,8 +28,8 @@ def caption(summary: Summary) -> str:
 def class_caption(dataset: DatasetSummary) -> str:
     """Return the caption of a class table."""
     return (
-        f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points; a star (*) marks a "
-        f"{PERCENT} interval that excludes zero."
+        f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points. "
+        f"A star (*) marks a {PERCENT} interval that excludes zero."
     )
 
 

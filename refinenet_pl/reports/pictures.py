@@ -59,19 +59,24 @@ def describe_missing(selections: Sequence[Selection], study_file: Path, runs: Pa
     images = sum(len(selection.missing_images) for selection in selections)
     checkpoints = len({run.checkpoint for selection in selections for run in selection.incomplete_runs})
     option = "" if runs == Path("runs") else f" --runs {runs}"
+    verb = "is" if missing == 1 else "are"
     return (
-        f"{missing} predictions are missing ({images} images, {checkpoints} checkpoints). To predict them, run: "
-        f"refinenet study pictures {study_file}{option}"
+        f"{_count(missing, 'prediction')} {verb} missing ({_count(images, 'image')}, {_count(checkpoints, 'checkpoint')}"
+        f"). To predict, run: refinenet study pictures {study_file}{option}"
     )
 
 
 def _cost(selection: Selection) -> str:
     runs, images = selection.incomplete_runs, len(selection.missing_images)
-    dataset = runs[0].cell.dataset
+    dataset, checkpoints = runs[0].cell.dataset, len({run.checkpoint for run in runs})
     return (
-        f"{'' if dataset is None else f'{dataset}: '}{images} images x {len(runs)} rows = {images * len(runs)} "
-        f"predictions, with {len({run.checkpoint for run in runs})} checkpoints; one process per row"
+        f"{'' if dataset is None else f'{dataset}: '}{_count(images, 'image')} x {_count(len(runs), 'row')} = "
+        f"{_count(images * len(runs), 'prediction')}, with {_count(checkpoints, 'checkpoint')}; one process per row"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _predict(selection: Selection, commands: Sequence[Sequence[str]]) -> None:
