@@ -32,7 +32,7 @@ def split_fit_options(args: Sequence[str]) -> tuple[list[str], dict[str, dict[st
         The other words, and the options for `fit` by section.
 
     Raises:
-        UserError: An option has no value.
+        UserError: An option has no value, or appends to a list twice.
     """
     others: list[str] = []
     options: dict[str, dict[str, str]] = {}
@@ -47,5 +47,7 @@ def split_fit_options(args: Sequence[str]) -> tuple[list[str], dict[str, dict[st
             value = next(words, "--")
             if value.startswith("--"):
                 raise UserError(f"{name}: found no value; write {name}=VALUE")
+        if key.endswith("+") and key in options.get(section, {}):
+            raise UserError(f"{name}: given twice; give one list, {name}=[A, B]")
         options.setdefault(section, {})[key] = value
     return others, options
