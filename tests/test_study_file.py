@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.commands import refinenet
-from helpers.tiny_study import CROP_SIZE, LOADER, NETWORK, POOLING, TRAINER, write_datasets_study, write_study, write_yaml
+from helpers.tiny_study import (
+    CROP_SIZE,
+    LOADER,
+    NETWORK,
+    POOLING,
+    TRAINER,
+    write_datasets_study,
+    write_study,
+    write_yaml,
+)
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.composition import compose
@@ -279,4 +288,6 @@ def test_published_values_have_sources():
     assert {value.verified for value in published} == {False, True}
     assert all(value.source for value in published)
     # The paper's own tables are recalled. Only lists of others were read.
-    assert not any(value.verified for value in published if "Lin et al." in value.source and "listed" not in value.source)
+    assert not any(
+        value.verified for value in published if "Lin et al." in value.source and "listed" not in value.source
+    )

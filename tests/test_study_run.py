@@ -1,4 +1,4 @@
-"""Studies are run: one process per cell; finished cells are skipped, interrupted cells resume, failures are reported."""
+"""Studies run one process per cell: finished cells are skipped, interrupted ones resume, failures are reported."""
 
 import os
 import shutil
@@ -185,7 +185,7 @@ def test_missing_dataset_fails_alone(tmp_path):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "1 cells failed" in done.stderr
-    assert f"person-part_pooling-original_seed-0: exit status 2, runs" in done.stderr
+    assert "person-part_pooling-original_seed-0: exit status 2, runs" in done.stderr
     assert str(tmp_path / "person_part") in done.stderr
     run = finished(cell_folder(tmp_path, "camvid_pooling-original_seed-0", "two"))
     assert run.read_results()["images"] == 3
@@ -327,7 +327,7 @@ def test_fit_options_stay_text():
     trainer = {"max_time": "24:00:00:00", "logger": "WandbLogger", "logger.project": "a=b"}
     assert options == {"data": {"root": "1_000"}, "trainer": trainer}
     for wrong in (["--data.root"], ["--data.root", "--dry-run"]):
-        with pytest.raises(UserError, match="--data.root: found no value; write --data.root=VALUE"):
+        with pytest.raises(UserError, match=r"--data\.root: found no value; write --data\.root=VALUE"):
             split_fit_options(wrong)
     with pytest.raises(UserError, match="given twice; give one list"):
         split_fit_options(["--trainer.callbacks+=A", "--trainer.callbacks+=B"])
