@@ -184,7 +184,7 @@ def test_missing_dataset_fails_alone(tmp_path):
     done = refinenet_process(tmp_path, "study", "run", path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "1 cells failed" in done.stderr
+    assert "failed cells: 1" in done.stderr
     assert "person-part_pooling-original_seed-0: exit status 2, runs" in done.stderr
     assert str(tmp_path / "person_part") in done.stderr
     run = finished(cell_folder(tmp_path, "camvid_pooling-original_seed-0", "two"))
@@ -200,7 +200,7 @@ def test_failed_cell_fails_alone(tmp_path):
     done = refinenet_process(tmp_path, "study", "run", path, "--only", "seed=0")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "1 cells failed" in done.stderr
+    assert "failed cells: 1" in done.stderr
     assert "pooling-wrong_seed-0" in done.stderr
     assert "sideways" in cell_folder(tmp_path, "pooling-wrong_seed-0").log.read_text()
     assert results(cell_folder(tmp_path, "pooling-original_seed-0"))["images"] == 3

@@ -187,7 +187,7 @@ def test_impossible_queue_is_refused(parameters, message, monkeypatch, tmp_path)
     ("parameters", "message"),
     [
         ({"slurm_partitoin": "gpu"}, "partitoin.*Valid arguments: .*partition"),
-        ({"gpu": 1}, "slurm_partition=gpu.*prefixed"),
+        ({"gpu": 1}, "prefixed.*slurm_partition=gpu"),
         ({"cpus_per_task": "many"}, "cpus_per_task"),
     ],
 )

@@ -51,7 +51,7 @@ def run(name: str, args: list[str]) -> None:
         measure_inference(study, options.runs)
     if progress.failed:
         failures = "".join(f"\n  {cell}: {message}" for cell, message in progress.failed.items())
-        raise UserError(f"{len(progress.failed)} cells failed; run the same command to try them again:{failures}")
+        raise UserError(f"failed cells: {len(progress.failed)}; run the same command to try them again:{failures}")
 
 
 def slurm_queue(words: Sequence[str]) -> Any:
