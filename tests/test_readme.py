@@ -19,7 +19,12 @@ from refinenet_pl.studies.loading import load_study
 from refinenet_pl.weights.folder import write_weights_folder
 
 ROOT = Path(__file__).parents[1]
-PATHS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "results/README.md"]
+PATHS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "results/README.md",
+]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in PATHS}
 
 

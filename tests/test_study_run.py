@@ -17,7 +17,7 @@ from helpers.fake_data import make_camvid
 from helpers.tiny_study import POOLING, write_datasets_study, write_study, write_yaml
 from helpers.wandb_reader import read_offline_run
 
-from refinenet_pl.cli.study import split_fit_options
+from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import cell_groups, flatten
@@ -301,9 +301,15 @@ def test_options_change_the_devices(tmp_path):
     assert cell_groups(study, tmp_path, {"trainer": {"devices": "auto"}})[0].devices == 1
 
 
+def parse_fit_options(*words: str) -> dict:
+    parser = study_parser("study run", "")
+    add_fit_options(parser)
+    return fit_options(parser.parse_args(["study.yaml", *words]))
+
+
 def test_options_reach_the_command(tmp_path):
     study = load_study(write_study(tmp_path))
-    _, options = split_fit_options(["--data.root=/data", "--trainer.max_time", "24:00:00:00"])
+    options = parse_fit_options("--data.root=/data", "--trainer.max_time", "24:00:00:00")
     command = cell_groups(study, tmp_path, options)[0].command(study.cells[0])
     assert command[-2:] == ["--data.root=/data", "--trainer.max_time=24:00:00:00"]
 
@@ -320,17 +326,13 @@ def test_flatten_writes_options():
     assert flatten({}) == []
 
 
-def test_fit_options_stay_text():
-    words = ["study.yaml", "--data.root=1_000", "--only", "seed=0", "--trainer.max_time", "24:00:00:00", "--dry-run"]
-    others, options = split_fit_options([*words, "--trainer.logger=WandbLogger", "--trainer.logger.project=a=b"])
-    assert others == ["study.yaml", "--only", "seed=0", "--dry-run"]
-    trainer = {"max_time": "24:00:00:00", "logger": "WandbLogger", "logger.project": "a=b"}
-    assert options == {"data": {"root": "1_000"}, "trainer": trainer}
-    for wrong in (["--data.root"], ["--data.root", "--dry-run"]):
-        with pytest.raises(UserError, match=r"--data\.root: found no value; write --data\.root=VALUE"):
-            split_fit_options(wrong)
-    with pytest.raises(UserError, match="given twice; give one list"):
-        split_fit_options(["--trainer.callbacks+=A", "--trainer.callbacks+=B"])
+def test_fit_options_are_json_or_text():
+    words = ["--data.root=1_000", "--data.name=no", "--data.flip=true", "--model.network.encoder_weights=null"]
+    assert parse_fit_options(*words, "--trainer.max_time=24:00:00:00", "--data.crop_size=[32, 48]") == {
+        "model": {"network": {"encoder_weights": None}},
+        "data": {"root": "1_000", "name": "no", "flip": True, "crop_size": [32, 48]},
+        "trainer": {"max_time": "24:00:00:00"},
+    }
 
 
 @pytest.mark.parametrize("command", ["run", "sweep"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from refinenet_pl.cli.study import FIT_OPTIONS_HELP, split_fit_options, study_parser
+from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.commands import CellGroup, cell_groups
 from refinenet_pl.studies.loading import load_study
@@ -21,9 +21,8 @@ from refinenet_pl.text import duration
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and run the cells."""
-    args, fit_options = split_fit_options(args)
     description = "Run every unfinished cell of a study in a process of its own. Interrupted cells resume."
-    parser = study_parser(name, f"{description} {FIT_OPTIONS_HELP}")
+    parser = study_parser(name, description)
     parser.add_argument(
         "--devices", type=int | None, help="GPUs to use, or CPU processes at a time. The default is all GPUs."
     )
@@ -35,9 +34,10 @@ def run(name: str, args: list[str]) -> None:
         "--only", nargs="+", default=[], metavar="NAME=LEVEL", help="Run only cells with these levels, seed or dataset."
     )
     parser.add_argument("--dry-run", action="store_true", help="List the cells, and estimate the time by short trials.")
+    add_fit_options(parser)
     options = parser.parse_args(args)
     study = load_study(options.file)
-    groups = cell_groups(study, options.runs, fit_options, parse_levels(options.only))
+    groups = cell_groups(study, options.runs, fit_options(options), parse_levels(options.only))
     if options.dry_run:
         print_plan(groups, device_names(options.devices))
         return

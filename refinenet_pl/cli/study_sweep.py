@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from refinenet_pl.cli.study import FIT_OPTIONS_HELP, split_fit_options, study_parser
+from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
 from refinenet_pl.studies.commands import flatten
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.sweep import sweep, write_sweep
@@ -10,12 +10,12 @@ from refinenet_pl.studies.sweep import sweep, write_sweep
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and write the sweep."""
-    args, fit_options = split_fit_options(args)
     description = "Write a study as a W&B sweep. Its agents run the cells by `refinenet study run`."
-    parser = study_parser(name, f"{description} {FIT_OPTIONS_HELP}")
+    parser = study_parser(name, description)
     parser.add_argument("--output", type=Path | None, help="YAML to write. The default is STUDY_sweep.yaml here.")
+    add_fit_options(parser)
     options = parser.parse_args(args)
     study = load_study(options.file)
     output = options.output or Path(f"{study.name}_sweep.yaml")
-    write_sweep(output, sweep(study, ["--runs", str(options.runs), *flatten(fit_options)]))
+    write_sweep(output, sweep(study, ["--runs", str(options.runs), *flatten(fit_options(options))]))
     print(f"sweep: {output}; start it with: wandb sweep {output}")
