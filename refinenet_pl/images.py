@@ -36,7 +36,7 @@ def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
     """
     try:
         with Image.open(path) as image:
-            return tv_tensors.Image(_to_rgb(ImageOps.exif_transpose(image) if upright else image))
+            return tv_tensors.Image(to_rgb(ImageOps.exif_transpose(image) if upright else image))
     except UNREADABLE as error:
         raise _unreadable(path, "image", error) from error
 
@@ -78,7 +78,8 @@ def _read_sbd(path: Path) -> np.ndarray:
         raise _unreadable(path, "SBD label file (.mat with GTcls.Segmentation)", error) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to RGB: 16-bit grays are scaled, transparency is dropped; raises ValueError."""
     if image.mode == "F":
         raise ValueError("32-bit floating point pixels have no fixed range; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):

@@ -1,4 +1,4 @@
-"""What belongs to trained weights besides the network: pixel statistics and classes."""
+"""Pixel statistics and classes: what belongs to trained weights besides the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from refinenet_pl.errors import UserError
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images are normalized, and what the classes mean.
+    """How images are normalized, and what the classes are.
 
     One value travels from the data to the task, the checkpoint and the weights folder.
 
@@ -44,10 +44,10 @@ class Preprocessing:
 
 
 class Normalize(nn.Module):
-    """Turns uint8 images into the floats that a network expects.
+    """Turns uint8 images into the float images that a network expects.
 
-    Mean and standard deviation move with the module from device to device. They are not part of its state dict,
-    because they belong to the configuration.
+    Mean and standard deviation move between devices with the module. They are not part of its state dict, because they
+    belong to the configuration.
 
     Args:
         preprocessing: Mean and standard deviation of the channels.
@@ -62,8 +62,9 @@ class Normalize(nn.Module):
     ) -> None:
         super().__init__()
         self.memory_format = memory_format
-        self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean or [0.0]).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(preprocessing.std or [1.0]).view(-1, 1, 1), persistent=False)
+        mean, std = preprocessing.mean or [0.0], preprocessing.std or [1.0]
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalize images, uint8 [N, C, H, W], to float32 of the same shape."""

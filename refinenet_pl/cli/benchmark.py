@@ -95,8 +95,8 @@ def show_one_batch(network: nn.Module, image: torch.Tensor, inference: Inference
     largest = max(inference.scales)
     height, width = (round(side * largest) for side in image.shape[1:])
     count = 1
-    if inference.window:
-        height, width = min(height, inference.window[0]), min(width, inference.window[1])
+    if inference.window_size:
+        height, width = min(height, inference.window_size[0]), min(width, inference.window_size[1])
         count = inference.windows_per_batch
     return compute_logits(network, torch.randn(count, 3, height, width, device=image.device)).shape[1]
 

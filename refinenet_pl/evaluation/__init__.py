@@ -1,4 +1,4 @@
-"""Evaluation: what is counted, the metrics, their intervals, results and pictures. Nothing here knows Lightning."""
+"""Evaluation: inference, metrics, bootstrap intervals, results and colored masks. Nothing here needs Lightning."""
 
 from refinenet_pl.evaluation.confusion import ConfusionMatrix
 from refinenet_pl.evaluation.inference import Inference

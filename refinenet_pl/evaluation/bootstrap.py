@@ -1,57 +1,56 @@
-"""How far a figure of a split would move if other images of the kind had been drawn: the percentile bootstrap.
+"""Percentile bootstrap over images: how much a metric of a split depends on which images the split holds.
 
-Images are drawn anew with replacement, as many as there are, and every figure is taken of each such resample. What the
-spread says holds for images that are independent draws; frames of one drive are not, and their intervals are too
-narrow. It says nothing about training: another seed gives other weights, which are no part of this.
+Each resample draws as many images as the split has, with replacement. The intervals assume that images are independent;
+frames of one drive are not, and their intervals are too narrow. Retraining with another seed is not covered.
 """
 
 import numpy as np
+import torch
 
+from refinenet_pl.evaluation.metrics import iou
 from refinenet_pl.evaluation.per_image import ImageMatrices
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+COUNTS_PER_CHUNK = 1_000_000
+"""Image counts (resamples x images) that are drawn at a time; they take 8 bytes each, twice."""
 
 
 def resampled_iou(images: ImageMatrices, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """IoU of each class over each resample of the images.
+    """Compute the IoU of each class over each resample of the images.
 
-    The same seed and number of images draw the same resamples, so that two runs over the same images are paired.
+    The resamples depend only on the seed and the number of images. So runs on the same images get the same resamples,
+    which pairs them.
 
     Returns:
-        float64 [resamples, C] in 0..1; NaN where a class vanishes from a resample, and everywhere if there are fewer
-        than two images, of which nothing can be said.
+        float64 [resamples, C] in 0..1. NaN where a resample has no pixel of a class in target and prediction, and
+        everywhere if there are fewer than two images.
     """
-    if len(images.names) < 2:
+    count = len(images.names)
+    if count < 2:
         return np.full((resamples, len(images.class_names)), np.nan)
-    hits = images.correct_pixels()
-    counts = np.hstack([hits, images.target_pixels() + images.predicted_pixels() - hits])
-    number, random = len(counts), np.random.default_rng(seed)
-    chunk = max(1, 1_000_000 // number)  # resamples at a time: some megabytes of draws
+    pixels = np.hstack([images.correct_pixels(), images.target_pixels(), images.predicted_pixels()])
+    rng = np.random.default_rng(seed)
+    chunk = max(1, COUNTS_PER_CHUNK // count)
+    # How often each resample draws each image, times the pixels of each image. Chunks do not change the random stream.
     sums = [
-        _times_drawn(random.integers(0, number, (min(chunk, resamples - start), number))) @ counts
+        rng.multinomial(count, np.full(count, 1 / count), min(chunk, resamples - start)).astype(np.float64) @ pixels
         for start in range(0, resamples, chunk)
     ]
-    hits, unions = np.hsplit(np.concatenate(sums), 2)
-    return np.divide(hits, unions, out=np.full_like(hits, np.nan), where=unions > 0)
-
-
-def _times_drawn(draws: np.ndarray) -> np.ndarray:
-    """How often each image is in each resample, float64 [resamples, images], from indices of that shape."""
-    resamples, number = draws.shape
-    offsets = number * np.arange(resamples)[:, None]
-    return np.bincount((draws + offsets).ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
-
-
-def mean_over_classes(iou: np.ndarray) -> np.ndarray:
-    """Mean IoU, float64 [...], of classes' IoU [..., C]: over those that are there; NaN if none is."""
-    there = ~np.isnan(iou)
-    sums, count = np.where(there, iou, 0.0).sum(-1), there.sum(-1)
-    return np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
+    correct, target, predicted = torch.from_numpy(np.concatenate(sums)).chunk(3, dim=1)
+    return iou(correct, target, predicted).numpy()
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """The two ends of the middle `level` of a figure's values [resamples]; NaN if it is defined in none."""
+    """Return both ends of the central `level` of a metric's resampled values.
+
+    Args:
+        values: float64 [resamples]. NaN values are left out.
+        level: Share of the values inside the interval, 0..1.
+
+    Returns:
+        The low and the high end; NaN if no value is defined.
+    """
     defined = values[~np.isnan(values)]
     if not defined.size:
         return np.nan, np.nan

@@ -1,7 +1,7 @@
-"""Quality at the edges of things, where mean IoU hardly looks: Boundary IoU and trimap IoU, summed over a split.
+"""Boundary IoU and trimap IoU: segmentation quality near edges, to which mean IoU hardly responds.
 
-Neither needs a mask for each class: a window of a label map holds a second label if and only if its lowest label is not
-its highest, and that holds for all classes at once. Labels that are no class are left to `ConfusionMatrix` to refuse.
+Neither metric builds a mask per class. A window of class indices holds a second value if and only if its minimum
+differs from its maximum; this covers all classes at once. `ConfusionMatrix` refuses class indices out of range.
 """
 
 import math
@@ -16,20 +16,20 @@ from refinenet_pl.evaluation.metrics import class_iou
 
 
 class BoundaryIoU(Metric):
-    """Boundary IoU (Cheng et al., CVPR 2021) of each class.
+    """Boundary IoU of each class (Cheng et al., CVPR 2021), summed over a split.
 
-    Of every mask only the boundary region counts: its pixels within d of a pixel of another label or of the image's
-    outside, where distances are the larger of rows and columns (Chebyshev) and d = `width` times the image's diagonal,
-    rounded, at least one pixel. Intersections and unions of these regions are summed over all images.
+    Only the boundary region of each mask counts: its pixels within d of another class or of the image's border.
+    Distances are Chebyshev (the larger of rows and columns); d is `width` times the image's diagonal, rounded, and at
+    least 1. Intersections and unions of these regions are summed over all images.
 
-    The reference code knows no void. Here the prediction is set to void wherever the truth is void, before regions are
-    found: void borders on both masks alike, and a perfect prediction scores exactly 1.
+    The reference code knows no ignored pixels. Here the prediction is ignored wherever the target is, before regions
+    are found. So ignored pixels bound both masks alike, and a perfect prediction gives exactly 1.
 
     Args:
-        num_classes: Classes 0..num_classes-1.
-        ignore_index: True label of pixels that do not count; None if all do.
-        width: The regions' width as a share of the image's diagonal. The reference has 2 %, and 0.5 %
-            on Cityscapes.
+        num_classes: Number of classes.
+        ignore_index: Target value of ignored pixels. None ignores none.
+        width: Width of the regions as a fraction of the image's diagonal. The reference uses 0.02, and 0.005 on
+            Cityscapes.
     """
 
     full_state_update = False
@@ -42,49 +42,49 @@ class BoundaryIoU(Metric):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.width = width
-        # A confusion matrix with one label more, for the pixels that are void or in no region.
+        # One extra class holds the pixels that are ignored or outside every boundary region.
         shape = (num_classes + 1, num_classes + 1)
         self.add_state("matrix", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, predicted: Tensor, truth: Tensor) -> None:
-        """Count one image, or several of one size.
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count one image, or several images of one size.
 
         Args:
-            predicted: Integer labels [..., H, W], 0..num_classes-1.
-            truth: Integer labels of the same shape, 0..num_classes-1 or `ignore_index`.
+            prediction: Class indices 0..num_classes-1, integers [..., H, W].
+            target: Class indices 0..num_classes-1 or `ignore_index`, integers of the same shape.
         """
         if self.ignore_index is not None:
-            void = truth == self.ignore_index
-            predicted, truth = (labels.masked_fill(void, self.num_classes) for labels in (predicted, truth))
+            is_ignored = target == self.ignore_index
+            prediction, target = (mask.masked_fill(is_ignored, self.num_classes) for mask in (prediction, target))
         self.matrix += confusion_matrix(
-            self._regions(predicted), self._regions(truth), self.num_classes + 1, ignore_index=None
+            self._boundary_regions(prediction), self._boundary_regions(target), self.num_classes + 1, ignore_index=None
         )
 
     def compute(self) -> Tensor:
-        """Boundary IoU of each class, float64 [num_classes]; NaN where the union is empty."""
+        """Return the boundary IoU of each class, float64 [num_classes]; NaN where the union is empty."""
         return class_iou(self.matrix)[:-1]
 
-    def _regions(self, labels: Tensor) -> Tensor:
-        """The labels, with `num_classes` in place of those in no region."""
-        height, width = labels.shape[-2:]
-        reach = max(1, round(self.width * math.hypot(height, width)))
-        labels = labels.clone()
-        if min(height, width) > 2 * reach:  # else every window leaves the image
-            inner = labels[..., reach : height - reach, reach : width - reach]
-            inner.masked_fill_(~mixed_windows(labels, 2 * reach + 1), self.num_classes)
-        return labels
+    def _boundary_regions(self, mask: Tensor) -> Tensor:
+        """Copy a mask and set the pixels outside every boundary region to `num_classes`."""
+        height, width = mask.shape[-2:]
+        distance = max(1, round(self.width * math.hypot(height, width)))
+        regions = mask.clone()
+        if min(height, width) > 2 * distance:  # else every pixel is within `distance` of the border
+            inner = regions[..., distance : height - distance, distance : width - distance]
+            inner.masked_fill_(~mixed_windows(mask, 2 * distance + 1), self.num_classes)
+        return regions
 
 
 class TrimapIoU(Metric):
-    """IoU of each class over only the pixels near a true edge (Kohli et al., IJCV 2009; Krähenbühl & Koltun, 2011).
+    """IoU of each class near target edges (Kohli et al., IJCV 2009; Krähenbühl & Koltun, 2011), summed over a split.
 
-    A pixel counts at width w if one of another true label lies within w rows and columns of it. Void is such a label,
-    since datasets like VOC draw contours as void; the image's border is not.
+    At width w, only pixels count that have another target value within w rows and columns. Ignored pixels are such
+    another value, because datasets like VOC draw contours as ignored pixels. The image's border is none.
 
     Args:
-        num_classes: Classes 0..num_classes-1.
-        ignore_index: True label of pixels that do not count; None if all do.
-        widths: In pixels.
+        num_classes: Number of classes.
+        ignore_index: Target value of ignored pixels. None ignores none.
+        widths: Widths in pixels.
     """
 
     full_state_update = False
@@ -102,38 +102,44 @@ class TrimapIoU(Metric):
         shape = (len(self.widths), num_classes, num_classes)
         self.add_state("matrices", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, predicted: Tensor, truth: Tensor) -> None:
-        """Count one image, or several of one size, as `BoundaryIoU.update` does."""
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count one image, or several images of one size; arguments as in `BoundaryIoU.update`."""
         for matrix, width in zip(self.matrices, self.widths, strict=True):
-            near = mixed_windows(_repeat_edges(truth, width), 2 * width + 1)
+            is_near_edge = mixed_windows(_repeat_edges(target, width), 2 * width + 1)
             matrix += confusion_matrix(
-                predicted.masked_select(near), truth.masked_select(near), self.num_classes, self.ignore_index
+                prediction.masked_select(is_near_edge),
+                target.masked_select(is_near_edge),
+                self.num_classes,
+                self.ignore_index,
             )
 
     def compute(self) -> Tensor:
-        """IoU, float64 [widths, num_classes]; NaN where the union is empty."""
+        """Return the IoU at each width, float64 [widths, num_classes]; NaN where the union is empty."""
         return torch.stack([class_iou(matrix) for matrix in self.matrices])
 
 
-def mixed_windows(labels: Tensor, size: int) -> Tensor:
-    """Whether each window holds more than one label.
+def mixed_windows(mask: Tensor, size: int) -> Tensor:
+    """Find the windows that hold more than one value.
 
     Args:
-        labels: Integers [..., H, W], both sides at least `size`.
+        mask: Integers [..., H, W], both sides at least `size`.
         size: Side of the square windows, in pixels.
 
     Returns:
-        Booleans [..., H - size + 1, W - size + 1], one for each window that lies within the image.
+        bool [..., H - size + 1, W - size + 1], one per window that lies within the image.
     """
-    lowest = highest = labels
+    lowest = highest = mask
     for axis in (-2, -1):
-        lowest = _slide(torch.minimum, lowest, size, axis)
-        highest = _slide(torch.maximum, highest, size, axis)
+        lowest = _sliding_extreme(torch.minimum, lowest, size, axis)
+        highest = _sliding_extreme(torch.maximum, highest, size, axis)
     return lowest != highest
 
 
-def _slide(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, size: int, axis: int) -> Tensor:
-    """The extreme of every window of `size` along an axis, in about log2(size) steps that each double the window."""
+def _sliding_extreme(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, size: int, axis: int) -> Tensor:
+    """Compute the minimum or maximum of every window along an axis.
+
+    Each step doubles the window, so that about log2(size) steps are needed.
+    """
     reached = 1
     while reached < size:
         step = min(reached, size - reached)
@@ -143,10 +149,10 @@ def _slide(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, size: in
     return values
 
 
-def _repeat_edges(labels: Tensor, width: int) -> Tensor:
-    """Labels with their outermost pixels repeated outwards, which brings no new label into any window."""
+def _repeat_edges(mask: Tensor, width: int) -> Tensor:
+    """Pad a mask by repeating its outermost pixels, which brings no new value into any window."""
     for axis in (-2, -1):
-        size = labels.shape[axis]
-        indices = torch.arange(-width, size + width, device=labels.device).clamp(0, size - 1)
-        labels = labels.index_select(axis, indices)
-    return labels
+        size = mask.shape[axis]
+        indices = torch.arange(-width, size + width, device=mask.device).clamp(0, size - 1)
+        mask = mask.index_select(axis, indices)
+    return mask

@@ -1,4 +1,4 @@
-"""Runs over the same images: the difference of their IoU, and whether the choice of images can explain it."""
+"""Compare runs on the same images: differences in IoU, with paired bootstrap intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,21 +8,23 @@ import numpy as np
 import torch
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES, interval, mean_over_classes, resampled_iou
-from refinenet_pl.evaluation.metrics import class_iou, mean_iou
+from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES, interval, resampled_iou
+from refinenet_pl.evaluation.metrics import class_iou, mean_iou, mean_over_classes
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import defined, defined_interval
+from refinenet_pl.text import join
 
 
 @dataclass(frozen=True)
 class Scores:
-    """IoU in 0..1 of each class and, last, their mean: of one run, or the mean over runs of one kind.
+    """IoU of one run, or averaged over several runs (for example seeds), in 0..1.
 
     Attributes:
-        class_names: One name a class.
-        images: How many there are.
-        iou: Over all images, float64 [C + 1]; NaN where it is undefined in any of the runs.
-        resampled: Over each resample of the images, float64 [resamples, C + 1]; the same resamples for all runs.
+        class_names: One name per class.
+        images: Number of images.
+        iou: IoU of each class over all images, then the mean IoU, float64 [C + 1]; NaN where it is undefined in any
+            run.
+        resampled: The same over each resample of the images, float64 [resamples, C + 1]. All runs share the resamples.
     """
 
     class_names: tuple[str, ...]
@@ -32,51 +34,49 @@ class Scores:
 
 
 def score(runs: Sequence[ImageMatrices], resamples: int = RESAMPLES) -> Scores:
-    """The mean IoU over one or more runs, which were scored on the same images.
+    """Average the IoU of one or more runs on the same images.
 
     Args:
-        runs: One for each seed, say.
-        resamples: Of the images; not of the runs, which are taken as they are.
+        runs: For example one per seed.
+        resamples: Number of resamples of the images. The runs themselves are not resampled.
     """
     iou, resampled = [], []
     for images in runs:
         matrix = torch.from_numpy(images.total())
         iou.append([*class_iou(matrix).tolist(), mean_iou(matrix)])
-        drawn = resampled_iou(images, resamples)
-        resampled.append(np.column_stack([drawn, mean_over_classes(drawn)]))
+        per_class = resampled_iou(images, resamples)
+        resampled.append(np.column_stack([per_class, mean_over_classes(per_class)]))
     return Scores(runs[0].class_names, len(runs[0].names), np.mean(iou, axis=0), np.mean(resampled, axis=0))
 
 
 def compare(a: ImageMatrices, b: ImageMatrices, level: float = LEVEL, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """IoU of two runs, their difference, and its paired bootstrap interval: each resample is one for both runs.
+    """Compare the IoU of two runs; each resample draws the same images for both.
 
     Returns:
-        What `difference` returns.
+        The result of `difference`.
 
     Raises:
-        UserError: The runs were not scored on the same images with the same truth.
+        UserError: The runs were not evaluated on the same images with the same targets.
     """
     check_same_targets(a, b)
     return difference(score([a], resamples), score([b], resamples), level)
 
 
 def difference(a: Scores, b: Scores, level: float = LEVEL) -> dict[str, Any]:
-    """IoU of two kinds of runs over the same images, their difference, and its paired bootstrap interval.
+    """Compute the differences in IoU, b - a, and their paired bootstrap intervals.
 
     Returns:
-        "images", "level", "resamples", "per_class_iou" by name, and "miou"; each of the last two gives "a", "b",
-        "difference" = b - a, and "interval" = [low, high] of the difference, in 0..1, None where undefined.
+        "images", "level", "resamples", "per_class_iou" (by class name) and "miou". Each entry of the last two holds
+        "a", "b", "difference" = b - a, and "interval" = [low, high] of the difference, in 0..1, None where undefined.
     """
     *per_class, miou = [
         {
-            "a": defined(first),
-            "b": defined(second),
-            "difference": defined(second - first),
+            "a": defined(iou_a),
+            "b": defined(iou_b),
+            "difference": defined(iou_b - iou_a),
             "interval": defined_interval(interval(differences, level)),
         }
-        for first, second, differences in zip(
-            a.iou.tolist(), b.iou.tolist(), (b.resampled - a.resampled).T, strict=True
-        )
+        for iou_a, iou_b, differences in zip(a.iou.tolist(), b.iou.tolist(), (b.resampled - a.resampled).T, strict=True)
     ]
     return {
         "images": a.images,
@@ -87,42 +87,50 @@ def difference(a: Scores, b: Scores, level: float = LEVEL) -> dict[str, Any]:
     }
 
 
+def excludes_zero(interval: Sequence[float] | None) -> bool:
+    """Return whether a difference's interval [low, high] excludes zero; False for None."""
+    return interval is not None and (interval[0] > 0 or interval[1] < 0)
+
+
 def check_same_targets(a: ImageMatrices, b: ImageMatrices) -> None:
-    """Raise UserError, with what differs, unless both runs were scored on the same images with the same truth."""
+    """Raise UserError unless both runs were evaluated on the same images with the same targets."""
     if a.class_names != b.class_names:
         raise UserError(
-            f"run A has the classes {', '.join(a.class_names)}; run B has {', '.join(b.class_names)}. Only runs with "
-            "the same classes in the same order can be compared."
+            f"run A has the classes {join(a.class_names)}; run B has {join(b.class_names)}. Only runs with the same "
+            "classes in the same order can be compared."
         )
-    lonely = sorted(set(a.names) ^ set(b.names))
-    if lonely:
+    unpaired = sorted(set(a.names) ^ set(b.names))
+    if unpaired:
         raise UserError(
-            f"run A was scored on {len(a.names)} images, run B on {len(b.names)}, and {len(lonely)} are in one alone, "
-            f"among them {', '.join(lonely[:3])}. Evaluate both on the same split of the same data."
+            f"run A was evaluated on {len(a.names)} images, run B on {len(b.names)}; {len(unpaired)} of them occur in "
+            f"one run only: {join(unpaired, 3)}. Evaluate both runs on the same split of the same data."
         )
-    other = (a.target_pixels() != b.target_pixels()).any(axis=1)
-    if other.any():
-        names = np.array(a.names)[other]
+    differs = (a.target_pixels() != b.target_pixels()).any(axis=1)
+    if differs.any():
+        names = np.array(a.names)[differs]
         raise UserError(
-            f"the true labels of {len(names)} images differ between the runs, among them {', '.join(names[:3])}: their "
-            "pixels of each class are not as many. Evaluate both against the same label images."
+            f"the targets of {len(names)} images differ between the runs in their pixels per class: "
+            f"{join(names, 3)}. Evaluate both runs with the same label images."
         )
 
 
 def describe(compared: dict[str, Any]) -> str:
-    """One sentence on the mean IoU: what the interval says, and what it does not."""
+    """Describe the difference in mean IoU, and what its interval does not cover.
+
+    Args:
+        compared: The result of `compare` or `difference`.
+    """
     miou, level = compared["miou"], f"{100 * compared['level']:g} %"
     if miou["interval"] is None:
-        return "There is no interval: the mean IoU is undefined, or there are fewer than two images."
+        return "No interval: the mean IoU is undefined, or there are fewer than two images."
     low, high = (100 * end for end in miou["interval"])
     points = 100 * miou["difference"]
-    if low <= 0 <= high:
-        verdict = "holds zero: on other images like these, either could be ahead"
+    if excludes_zero(miou["interval"]):
+        verdict = "excludes zero: the sign is unlikely to change on similar images"
     else:
-        verdict = "excludes zero: other images like these would hardly turn it round"
+        verdict = "includes zero: on similar images, either run could be ahead"
     return (
-        f"Over these {compared['images']} images, B's mean IoU is {abs(points):.2f} points "
-        f"{'below' if points < 0 else 'above'} A's, with a {level} interval from {low:.2f} to {high:.2f} that "
-        f"{verdict}; but the interval is over images of this split, not over seeds, so what training either network "
-        "once more would change is not in it."
+        f"Over {compared['images']} images, B's mean IoU is {abs(points):.2f} points "
+        f"{'below' if points < 0 else 'above'} A's. The {level} interval, {low:.2f} to {high:.2f}, {verdict}. "
+        "It covers the choice of images, not of seeds: training either network again would change the difference too."
     )

@@ -1,4 +1,4 @@
-"""One confusion matrix over a whole split, counted exactly."""
+"""Confusion matrices with exact integer counts."""
 
 import torch
 from torch import Tensor
@@ -7,45 +7,55 @@ from torchmetrics import Metric
 from refinenet_pl.errors import UserError
 
 
-def confusion_matrix(predicted: Tensor, truth: Tensor, num_classes: int, ignore_index: int | None = 255) -> Tensor:
-    """The confusion matrix, int64 [num_classes, num_classes], rows = truth.
+def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int | None = 255) -> Tensor:
+    """Count pixels by target class and predicted class.
 
-    The counting is our own: torchmetrics' deterministic path builds a [pixels x classes^2] mesh, gigabytes an image.
+    torchmetrics is not used: its deterministic path builds a [pixels x classes^2] mesh, gigabytes per image.
 
     Args:
-        predicted: Integer labels of any shape, 0..num_classes-1.
-        truth: Integer labels of the same shape, 0..num_classes-1 or `ignore_index`.
-        num_classes: Classes 0..num_classes-1.
-        ignore_index: True label of pixels that do not count; None if all do.
+        prediction: Class indices 0..num_classes-1, integers of any shape.
+        target: Class indices 0..num_classes-1 or `ignore_index`, integers of the same shape.
+        num_classes: Number of classes.
+        ignore_index: Target value of ignored pixels. None ignores none.
+
+    Returns:
+        int64 [num_classes, num_classes], rows = target.
 
     Raises:
-        UserError: Shapes differ, or a label is out of range.
+        UserError: Shapes differ, or a class index is out of range.
     """
-    if predicted.shape != truth.shape:
-        raise UserError(f"prediction is {tuple(predicted.shape)}, truth {tuple(truth.shape)}; expected one shape")
-    predicted, truth = predicted.flatten().long(), truth.flatten().long()
+    if prediction.shape != target.shape:
+        raise UserError(
+            f"the prediction has shape {tuple(prediction.shape)}, the target {tuple(target.shape)}; "
+            "expected the same shape"
+        )
+    prediction, target = prediction.flatten().long(), target.flatten().long()
     if ignore_index is not None:
-        counted = truth != ignore_index
-        predicted, truth = predicted.masked_select(counted), truth.masked_select(counted)  # faster than by index
-    for name, labels in (("predicted", predicted), ("true", truth)):
-        if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        is_counted = target != ignore_index
+        # masked_select is faster than indexing.
+        prediction, target = prediction.masked_select(is_counted), target.masked_select(is_counted)
+    for name, indices in (("prediction", prediction), ("target", target)):
+        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < num_classes:
+            or_ignored = "" if name == "prediction" or ignore_index is None else f" or {ignore_index} (ignored)"
             raise UserError(
-                f"{name} labels span {int(labels.min())}..{int(labels.max())}; expected 0..{num_classes - 1}"
-                f" (or {ignore_index} for void in the truth)"
+                f"the {name} holds class indices {int(indices.min())}..{int(indices.max())}; "
+                f"expected 0..{num_classes - 1}{or_ignored}"
             )
-    pairs = truth * num_classes + predicted
-    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+    return torch.bincount(target * num_classes + prediction, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 class ConfusionMatrix(Metric):
-    """Counts of pixels by true class (rows) and predicted class (columns), exact in int64 and summed over devices.
+    """The confusion matrix of a split: exact int64 counts, summed over devices.
+
+    `metric(prediction, target)` adds one image to the counts and returns this image's own matrix. It counts the pixels
+    once. `update` adds without returning anything.
 
     Args:
-        num_classes: Classes 0..num_classes-1.
-        ignore_index: True label of pixels that do not count; None if all do.
+        num_classes: Number of classes.
+        ignore_index: Target value of ignored pixels. None ignores none.
     """
 
-    full_state_update = False
+    full_state_update = False  # forward then counts each batch once
     higher_is_better = None
     is_differentiable = False
     matrix: Tensor
@@ -56,10 +66,10 @@ class ConfusionMatrix(Metric):
         self.ignore_index = ignore_index
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, predicted: Tensor, truth: Tensor) -> None:
-        """Count pixels; arguments and errors are those of `confusion_matrix`."""
-        self.matrix += confusion_matrix(predicted, truth, self.num_classes, self.ignore_index)
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Count the pixels of one image or batch; arguments and errors as in `confusion_matrix`."""
+        self.matrix += confusion_matrix(prediction, target, self.num_classes, self.ignore_index)
 
     def compute(self) -> Tensor:
-        """The matrix, int64 [num_classes, num_classes], rows = truth."""
+        """Return the matrix, int64 [num_classes, num_classes], rows = target."""
         return self.matrix

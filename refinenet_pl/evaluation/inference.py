@@ -1,4 +1,4 @@
-"""From a normalized image to labels at its own size: whole or by windows, at several scales, mirrored."""
+"""Inference on one image: on the whole image or in windows, at several scales, with and without a flip."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,106 +9,131 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.windows import AxisWindow, Patch, split_axis
+from refinenet_pl.evaluation.windows import AxisWindow, WindowLogits, split_axis
 
 
 @dataclass(frozen=True)
 class Inference:
-    """How an image is shown to a network, and how what it says of several views becomes one answer.
+    """How a network sees an image, and how the predictions of several views are combined.
 
-    The default shows the whole image once. Of several views (scales, mirror images, windows) the softmax scores are
-    averaged: over the windows of a view that hold a pixel, then over the views.
+    By default the network sees the whole image once. With several views (scales, flips, windows), softmax
+    probabilities are averaged: first over the windows that hold a pixel, then over scales and flips.
 
-    Beside one batch of windows this never needs more memory than one float32 tensor [C, H, W], and not even that for a
-    single view by a network that has `forward_logits`. (A network that has not gives logits of its view's size.)
+    Peak memory is one batch of windows plus one float32 tensor [C, H, W] of probabilities. A single full-image pass
+    needs only the batch, if the network has `forward_logits`; other networks give logits at the size of the view.
 
     Attributes:
-        scales: The image is resized by each of these factors. The authors of RefineNet: 0.4, 0.6, 0.8, 1.0, 1.2.
-        flip: Show the mirror image of each as well.
-        window: Height and width of the windows that a view is shown in, in pixels of the resized image; at most the
-            whole of it. None: no windows.
-        stride: From one window to the next, down and across; the last windows end with the image. None: two thirds of
-            the window.
-        windows_per_batch: How many windows the network sees at once.
+        scales: Factors that the image is resized by. The authors of RefineNet use 0.4, 0.6, 0.8, 1.0 and 1.2.
+        flip: Also predict the horizontally flipped image at each scale.
+        window: Height and width of the windows, in pixels of the resized image; one number for squares. A window is at
+            most as large as the resized image. None takes the whole image.
+        stride: Distance from one window to the next, down and across; one number for both. The last windows end at the
+            image's border. None takes two thirds of the window.
+        windows_per_batch: Number of windows per batch.
+
+    Raises:
+        UserError: A value is out of range, or a stride would leave pixels out.
     """
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
-    window: tuple[int, int] | None = None
-    stride: tuple[int, int] | None = None
+    window: int | tuple[int, int] | None = None
+    stride: int | tuple[int, int] | None = None
     windows_per_batch: int = 4
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
-            raise UserError(f"inference.scales is {list(self.scales)}; expected one positive factor or more")
+            raise UserError(f"inference.scales is {list(self.scales)}; expected one or more positive factors")
         if self.windows_per_batch < 1:
             raise UserError(f"inference.windows_per_batch is {self.windows_per_batch}; expected 1 or more")
         if self.window is None and self.stride is not None:
-            raise UserError("inference.stride is given without inference.window; give both, or the window alone")
-        if self.window is not None:
-            stride = self.stride or self.window
-            if not all(1 <= step <= side for step, side in zip(stride, self.window, strict=True)):
-                raise UserError(
-                    f"inference.window is {list(self.window)} and inference.stride {list(stride)}; expected positive "
-                    "sides, and strides from 1 to the window's sides, so that no pixel is left out"
-                )
+            raise UserError("inference.stride is set without inference.window; set both, or only the window")
+        window, stride = self.window_size, self.window_stride
+        if window and stride and not all(step <= side for step, side in zip(stride, window, strict=True)):
+            raise UserError(
+                f"inference.stride is {list(stride)} and inference.window {list(window)}; expected strides up to the "
+                "window's sides, so that no pixel is left out"
+            )
+
+    @property
+    def window_size(self) -> tuple[int, int] | None:
+        """Height and width of the windows; None for whole images."""
+        return None if self.window is None else _pair("window", self.window)
+
+    @property
+    def window_stride(self) -> tuple[int, int] | None:
+        """Distance from one window to the next, down and across; None for two thirds of the window."""
+        return None if self.stride is None else _pair("stride", self.stride)
 
     @torch.no_grad()
     def predict(self, network: nn.Module, image: Tensor) -> Tensor:
-        """The best class of each pixel.
+        """Predict the class index of each pixel.
 
         Args:
-            network: From images [N, 3, h, w] to logits [N, C, h, w], in evaluation mode, C at most 256. Of one that
-                has `forward_logits` these are taken, and brought to the image's resolution here.
-            image: Normalized, float [3, H, W].
+            network: Maps images [N, 3, h, w] to logits [N, C, h, w], C at most 256; in evaluation mode. If the network
+                has `forward_logits`, its logits are used and upsampled here.
+            image: The normalized image, float [3, H, W].
 
         Returns:
             uint8 [H, W].
         """
-        if self.window or self.flip or len(self.scales) > 1:
+        if self.window is not None or self.flip or len(self.scales) > 1:
             return self.probabilities(network, image).argmax(dim=0).to(torch.uint8)
         ((logits, ((rows, columns),)),) = self._batches(network, image)
-        # A softmax would change no pixel's best class.
-        strips = Patch(logits[0], rows, columns).strips()
+        # For a single view the argmax of the logits suffices: a softmax keeps their order.
+        strips = WindowLogits(logits[0], rows, columns).upsampled_strips()
         return torch.cat([strip.argmax(dim=0).to(torch.uint8) for _, strip in strips])
 
     @torch.no_grad()
     def probabilities(self, network: nn.Module, image: Tensor) -> Tensor:
-        """The averaged softmax scores, float32 [C, H, W], which sum to 1 over the classes; arguments as in `labels`."""
+        """Compute the averaged softmax probabilities; arguments as in `predict`.
+
+        Returns:
+            float32 [C, H, W]; sums to 1 over the classes.
+        """
         views = len(self.scales) * (2 if self.flip else 1)
         total = torch.empty(0)
         for logits, windows in self._batches(network, image):
             if total.numel() == 0:
                 total = torch.zeros(logits.shape[1], *image.shape[-2:], device=image.device)
             for index, (rows, columns) in enumerate(windows):
-                Patch(logits[index], rows, columns).add_to(total, views)
-            del logits  # before there is another batch
+                WindowLogits(logits[index], rows, columns).add_probabilities(total, views)
+            del logits  # before the next batch is computed
         return total
 
     def _batches(
         self, network: nn.Module, image: Tensor
     ) -> Iterator[tuple[Tensor, list[tuple[AxisWindow, AxisWindow]]]]:
-        """Logits [N, C, h, w] of N windows at a time, and where these lie down and across the image."""
-        for scale, mirrored in product(self.scales, (False, True) if self.flip else (False,)):
+        """Yield batches: the logits [N, C, h, w] of N windows, and each window's rows and columns."""
+        for scale, flipped in product(self.scales, (False, True) if self.flip else (False,)):
             view = resize(image, scale)
-            windows = list(product(self._cut(0, view, image), self._cut(1, view, image)))
+            windows = list(product(self._axis_windows(0, view, image), self._axis_windows(1, view, image)))
             for first in range(0, len(windows), self.windows_per_batch):
                 batch = windows[first : first + self.windows_per_batch]
-                shown = torch.stack([view[:, rows.window, columns.window] for rows, columns in batch])
+                crops = torch.stack([view[:, rows.window, columns.window] for rows, columns in batch])
                 yield (
-                    compute_logits(network, shown.flip(-1)).flip(-1) if mirrored else compute_logits(network, shown),
+                    compute_logits(network, crops.flip(-1)).flip(-1) if flipped else compute_logits(network, crops),
                     batch,
                 )
 
-    def _cut(self, axis: int, view: Tensor, image: Tensor) -> list[AxisWindow]:
+    def _axis_windows(self, axis: int, view: Tensor, image: Tensor) -> list[AxisWindow]:
+        """Split one axis of a view (0: rows, 1: columns) into windows."""
         resized = view.shape[1 + axis]
-        side = self.window[axis] if self.window else resized
-        stride = self.stride[axis] if self.stride else -(-2 * side // 3)
+        side = self.window_size[axis] if self.window_size else resized
+        stride = self.window_stride[axis] if self.window_stride else -(-2 * side // 3)
         return split_axis(resized, image.shape[1 + axis], side, stride, image.device)
 
 
+def _pair(name: str, value: object) -> tuple[int, int]:
+    """Return one number or a pair as a pair; raises UserError for anything else."""
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in pair):
+        raise UserError(f"inference.{name} is {value!r}; expected one integer, 1 or more, or two: [height, width]")
+    return pair  # type: ignore[return-value]
+
+
 def resize(image: Tensor, scale: float) -> Tensor:
-    """An image [3, H, W] resized by a factor, as training does it."""
+    """Resize an image [3, H, W] by a factor, as training does."""
     if scale == 1:
         return image
     size = [max(1, round(side * scale)) for side in image.shape[-2:]]
@@ -116,19 +141,20 @@ def resize(image: Tensor, scale: float) -> Tensor:
 
 
 def compute_logits(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits [N, C, h, w] of images [N, 3, H, W]: at the network's own resolution if it tells them, else at theirs."""
-    return (
-        network.forward_logits(images)
-        if hasattr(network, "forward_logits")
-        else full_resolution_logits(network, images)
-    )  # type: ignore[operator]
+    """Compute logits [N, C, h, w] of normalized images [N, 3, H, W].
+
+    h and w are the network's own resolution if it has `forward_logits`, else H and W.
+    """
+    if hasattr(network, "forward_logits"):
+        return network.forward_logits(images)
+    return full_resolution_logits(network, images)
 
 
 def full_resolution_logits(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits [N, C, H, W] of normalized images [N, 3, H, W] of any size.
+    """Compute logits [N, C, H, W] of normalized images [N, 3, H, W] of any size.
 
-    Networks of segmentation_models_pytorch that take only multiples of their stride see the image padded at the right
-    and at the bottom with the mean color (0), and what they say of the padding is cut off.
+    Some networks of segmentation_models_pytorch take only multiples of their stride. For these, images are padded at
+    the right and at the bottom with the mean color (0), and the logits of the padding are cropped away.
     """
     if not getattr(network, "requires_divisible_input_shape", False):
         return network(images)

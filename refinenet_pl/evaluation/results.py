@@ -1,4 +1,4 @@
-"""`results.json`, and the table that a person reads."""
+"""The metrics in `results.json`, and the table that commands print."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,14 +8,15 @@ from rich.table import Table
 from torch import Tensor
 
 from refinenet_pl.evaluation import metrics
-from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES, interval, mean_over_classes, resampled_iou
+from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES, interval, resampled_iou
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
+from refinenet_pl.evaluation.metrics import mean_over_classes
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.text import percent, percent_interval
 
 
 def summarize(matrix: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
-    """Every figure of a confusion matrix (rows = truth), in 0..1, None where a figure is undefined."""
+    """Compute all metrics of a confusion matrix (rows = target), in 0..1; undefined metrics are None."""
     return {
         "miou": defined(metrics.mean_iou(matrix)),
         "pixel_accuracy": defined(metrics.pixel_accuracy(matrix)),
@@ -31,7 +32,7 @@ def summarize(matrix: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
 
 
 def summarize_boundaries(boundary: BoundaryIoU, trimap: TrimapIoU, class_names: Sequence[str]) -> dict[str, Any]:
-    """Boundary IoU with the rule of its width, and the mean IoU of each trimap width in pixels."""
+    """Compute boundary IoU with the formula of its width, and the mean IoU at each trimap width in pixels."""
     per_class = boundary.compute()
     return {
         "boundary_iou": {
@@ -47,7 +48,7 @@ def summarize_boundaries(boundary: BoundaryIoU, trimap: TrimapIoU, class_names: 
 
 
 def summarize_intervals(images: ImageMatrices) -> dict[str, Any]:
-    """Bootstrap intervals over the images of mean IoU and of each class's."""
+    """Compute bootstrap intervals over images of the mean IoU and of each class's IoU; None where undefined."""
     iou = resampled_iou(images)
     return {
         "miou": defined_interval(interval(mean_over_classes(iou))),
@@ -60,12 +61,12 @@ def summarize_intervals(images: ImageMatrices) -> dict[str, Any]:
 
 
 def defined(value: float) -> float | None:
-    """The value, or None if it is NaN, which JSON lacks."""
+    """Return the value, or None for NaN, which JSON lacks."""
     return None if math.isnan(value) else value
 
 
 def defined_interval(ends: tuple[float, float]) -> list[float] | None:
-    """The two ends, or None if they are NaN."""
+    """Return both ends of an interval, or None for NaN, which JSON lacks."""
     return None if math.isnan(ends[0]) else list(ends)
 
 
@@ -74,7 +75,12 @@ def _by_name(class_names: Sequence[str], values: Iterable[float]) -> dict[str, f
 
 
 def results_table(results: Mapping[str, Any], title: str) -> Table:
-    """IoU, its interval and boundary IoU of each class, then the means, in percent."""
+    """Make a table of IoU, its interval, and boundary IoU per class, then of the means, in percent.
+
+    Args:
+        results: The content of `results.json`.
+        title: Title of the table.
+    """
     intervals, boundary = results["intervals"], results["boundary_iou"]
     table = Table("class", title=title)
     for heading in ("IoU %", f"{100 * intervals['level']:g} % interval", "boundary IoU %"):

@@ -1,4 +1,4 @@
-"""The geometry of inference by windows: where they lie, and how their logits reach the image's resolution."""
+"""Geometry of windowed inference: where the windows are, and how their logits reach the image's resolution."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,115 +8,125 @@ import torch.nn.functional as F
 from torch import Tensor
 
 STRIP_ELEMENTS = 2**20
-"""Logits reach the image's resolution a strip of rows at a time, of so many numbers: 4 MB, which a cache holds."""
+"""Logits are upsampled in strips of rows with at most this many values: 4 MB, which fits a CPU cache."""
 
 
 class AxisWindow(NamedTuple):
-    """A window along one axis: the pixels of the resized image that it shows, and those of the image that it decides.
+    """A window along one axis of a resized image, and the pixels of the original image inside it.
 
     Attributes:
-        window: The pixels of the resized image.
-        pixels: The pixels of the image whose centers lie in the window.
-        position: Where in the window each of these centers lies, 0..1, float64.
-        share: One over the number of windows that decide each pixel, float32.
-        regular: Whether the pixels fill the window from edge to edge, at equal distances.
+        window: Pixels of the resized image.
+        pixels: Pixels of the original image whose centers are in the window.
+        position: Position of each center in the window, float64 in 0..1.
+        weight: Weight of the window at each pixel, float32: 1 / number of windows that hold the pixel.
+        spans_window: Whether the pixels divide the window evenly from edge to edge, as `F.interpolate` assumes.
     """
 
     window: slice
     pixels: slice
     position: Tensor
-    share: Tensor
-    regular: bool
+    weight: Tensor
+    spans_window: bool
 
 
 def split_axis(resized: int, length: int, side: int, stride: int, device: torch.device) -> list[AxisWindow]:
-    """Windows over one axis of an image, each whole: the last one ends with the image.
+    """Split one axis of an image into windows of equal size; the last window ends at the border.
 
     Args:
         resized: Pixels of the resized image.
-        length: Pixels of the image itself.
-        side: Of the windows, in pixels of the resized image; at most `resized` are taken.
-        stride: From one window to the next.
-        device: Where the tensors are put.
+        length: Pixels of the original image.
+        side: Side of the windows in pixels of the resized image, cut to `resized`.
+        stride: Distance from one window to the next.
+        device: Device of the tensors.
     """
     side = min(side, resized)
     count = -(-(resized - side) // stride) + 1
     starts = [min(index * stride, resized - side) for index in range(count)]
     centers = (torch.arange(length, dtype=torch.float64, device=device) + 0.5) * resized / length
-    deciding = torch.zeros(length, device=device)
-    pixels = [slice(_first(start, resized, length), _first(start + side, resized, length)) for start in starts]
-    for decided in pixels:
-        deciding[decided] += 1
-    regular = side == resized or resized == length
+    slices = [
+        slice(_first_pixel(start, resized, length), _first_pixel(start + side, resized, length)) for start in starts
+    ]
+    windows_per_pixel = torch.zeros(length, device=device)
+    for pixels in slices:
+        windows_per_pixel[pixels] += 1
     return [
         AxisWindow(
-            slice(start, start + side),
-            decided,
-            (centers[decided] - start) / side,
-            1 / deciding[decided],
-            regular,
+            window=slice(start, start + side),
+            pixels=pixels,
+            position=(centers[pixels] - start) / side,
+            weight=1 / windows_per_pixel[pixels],
+            spans_window=side == resized or resized == length,
         )
-        for start, decided in zip(starts, pixels, strict=True)
+        for start, pixels in zip(starts, slices, strict=True)
     ]
 
 
-def _first(edge: int, resized: int, length: int) -> int:
-    """The first of an image's pixels whose center lies at or after an edge in the resized image."""
+def _first_pixel(edge: int, resized: int, length: int) -> int:
+    """Return the first pixel of the original image whose center is at or after an edge in the resized image."""
     return -((resized - 2 * edge * length) // (2 * resized))
 
 
-class Patch(NamedTuple):
-    """What a network says of one window.
+class WindowLogits(NamedTuple):
+    """A network's logits of one window.
 
     Attributes:
-        logits: float [C, h, w], at any resolution.
-        rows: The window down the image.
-        columns: The window across it.
+        logits: float [C, h, w] at any resolution.
+        rows: The window along the rows.
+        columns: The window along the columns.
     """
 
     logits: Tensor
     rows: AxisWindow
     columns: AxisWindow
 
-    def strips(self) -> Iterator[tuple[slice, Tensor]]:
-        """Slices into `rows.pixels`, and the logits there at the image's resolution, float32 [C, rows, columns]."""
+    def upsampled_strips(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the logits at the image's resolution, in strips of rows.
+
+        Yields:
+            A slice of `rows.pixels`, and its logits, float32 [C, rows, columns].
+        """
         height, width = len(self.rows.position), len(self.columns.position)
-        if width == 0:  # of an enlarged image, a window smaller than a pixel
+        if width == 0:  # a window of an enlarged image may be smaller than one original pixel
             return
         step = max(1, STRIP_ELEMENTS // (len(self.logits) * width))
         for start in range(0, height, step):
             rows = slice(start, min(start + step, height))
             strip = interpolate(self.logits, self.rows.position[rows], dim=1)
-            if self.columns.regular:  # which torch does several times as fast
+            if self.columns.spans_window:  # F.interpolate is several times as fast
                 strip = F.interpolate(strip[None], (strip.shape[1], width), mode="bilinear", align_corners=False)[0]
             else:
                 strip = interpolate(strip, self.columns.position, dim=2)
             yield rows, strip
 
-    def add_to(self, total: Tensor, views: int) -> None:
-        """Add the softmax scores, divided by all that decide a pixel, to the image's own, float32 [C, H, W]."""
-        decided = total[:, self.rows.pixels, self.columns.pixels]
-        for rows, strip in self.strips():
-            share = self.rows.share[rows, None] * self.columns.share / views
-            decided[:, rows] += strip.softmax(dim=0).mul_(share)
+    def add_probabilities(self, total: Tensor, views: int) -> None:
+        """Add the window's weighted softmax probabilities to those of the image, in place.
+
+        Args:
+            total: Probabilities of the image, float32 [C, H, W].
+            views: Number of scales and flips to average over.
+        """
+        inside = total[:, self.rows.pixels, self.columns.pixels]
+        for rows, strip in self.upsampled_strips():
+            weight = self.rows.weight[rows, None] * self.columns.weight / views
+            inside[:, rows] += strip.softmax(dim=0).mul_(weight)
 
 
 def interpolate(values: Tensor, position: Tensor, dim: int) -> Tensor:
-    """Values at positions 0..1 along an axis, linear between the centers of its cells, constant beyond the outermost.
+    """Interpolate linearly between the cell centers along one axis; constant beyond the outermost centers.
 
     Args:
         values: float [C, h, w].
-        position: float64 [n].
-        dim: 1 or 2.
+        position: Positions along the axis, float64 [n] in 0..1.
+        dim: The axis, 1 or 2.
 
     Returns:
         float32 [C, n, w] or [C, h, n].
     """
-    cells = values.shape[dim]
-    cell = (position * cells - 0.5).clamp(0, cells - 1)
-    lower = cell.floor().long()
-    upper = (lower + 1).clamp(max=cells - 1)
-    weight = (cell - lower).float()
+    size = values.shape[dim]
+    coordinate = (position * size - 0.5).clamp(0, size - 1)
+    lower = coordinate.floor().long()
+    upper = (lower + 1).clamp(max=size - 1)
+    weight = (coordinate - lower).float()
     return torch.lerp(
         values.index_select(dim, lower).float(),
         values.index_select(dim, upper).float(),

@@ -17,7 +17,7 @@ from rich.progress import track
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.data.dataset import SegmentationDataset
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.bootstrap import mean_over_classes
+from refinenet_pl.evaluation.metrics import mean_over_classes
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image, save_picture
 from refinenet_pl.files import read_yaml
