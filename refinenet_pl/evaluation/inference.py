@@ -129,7 +129,7 @@ def _pair(name: str, value: object) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in pair):
         raise UserError(f"inference.{name} is {value!r}; expected one integer, 1 or more, or two: [height, width]")
-    return pair  # type: ignore[return-value]
+    return pair[0], pair[1]
 
 
 def resize(image: Tensor, scale: float) -> Tensor:
@@ -145,9 +145,8 @@ def compute_logits(network: nn.Module, images: Tensor) -> Tensor:
 
     h and w are the network's own resolution if it has `forward_logits`, else H and W.
     """
-    if hasattr(network, "forward_logits"):
-        return network.forward_logits(images)
-    return full_resolution_logits(network, images)
+    forward_logits = getattr(network, "forward_logits", None)
+    return full_resolution_logits(network, images) if forward_logits is None else forward_logits(images)
 
 
 def full_resolution_logits(network: nn.Module, images: Tensor) -> Tensor:
