@@ -1,4 +1,4 @@
-"""Matrices by image: what is kept, in which order, and the file."""
+"""Confusion matrices per image: counts, order, and the file."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ MATRICES = {
 }
 
 
-def collected(*names: str) -> ImageMatrices:
+def make_images(*names: str) -> ImageMatrices:
     images = ImageMatrices(NAMES)
     for name in names:
         images.add(name, torch.from_numpy(MATRICES[name]))
@@ -40,8 +40,8 @@ def assert_same(first: ImageMatrices, second: ImageMatrices) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_arrays_hold_the_counts_of_the_images_in_order_of_their_names():
-    images = collected("b", "frankfurt/a", "a")
+def test_counts_are_sorted_by_name():
+    images = make_images("b", "frankfurt/a", "a")
     assert images.names == ["a", "b", "frankfurt/a"]
     np.testing.assert_array_equal(images.total(), sum(MATRICES.values()))
     expected = [MATRICES[name] for name in images.names]
@@ -50,32 +50,39 @@ def test_arrays_hold_the_counts_of_the_images_in_order_of_their_names():
     np.testing.assert_array_equal(images.predicted_pixels(), [matrix.sum(0) for matrix in expected])
 
 
-def test_parts_of_several_processes_merge_to_the_same_whatever_their_order():
-    whole = collected("a", "b", "frankfurt/a")
+def test_merge_order_does_not_matter():
+    whole = make_images("a", "b", "frankfurt/a")
     for parts in ([("b",), ("a", "frankfurt/a")], [("frankfurt/a", "a"), (), ("b",)]):
-        merged = collected()
+        merged = make_images()
         for part in parts:
-            merged.merge(collected(*part))
+            merged.merge(make_images(*part))
         assert_same(merged, whole)
 
 
-def test_an_image_that_comes_twice_is_an_error_that_names_it():
+def test_duplicate_name_is_refused():
     with pytest.raises(UserError, match="'b'"):
-        collected("b", "b")
+        make_images("b", "b")
     with pytest.raises(UserError, match="'a'"):
-        collected("a").merge(collected("b", "a"))
+        make_images("a").merge(make_images("b", "a"))
 
 
-def test_the_file_gives_back_every_count_and_name(tmp_path: Path):
+def test_mean_iou_of_images():
+    # "a" has no pixels. "b": road 5 of 8, and sky, of which almost all is correct. "frankfurt/a": car 7 of 10, and sky
+    # has no target pixels.
+    expected = [np.nan, (5 / 8 + (2**40 + 1) / (2**40 + 3)) / 2, 7 / 10]
+    np.testing.assert_allclose(make_images("b", "frankfurt/a", "a").mean_iou(), expected, rtol=1e-15)
+
+
+def test_file_round_trip(tmp_path: Path):
     path = tmp_path / "new" / "per_image.npz"
-    for images in (collected("b", "frankfurt/a", "a"), collected()):
+    for images in (make_images("b", "frankfurt/a", "a"), make_images()):
         images.save(path)
         assert_same(ImageMatrices.load(path), images)
     assert [file.name for file in path.parent.iterdir()] == ["per_image.npz"]
 
 
-def test_the_file_is_plain_arrays_that_numpy_reads_alone(tmp_path: Path):
-    collected("b", "frankfurt/a").save(tmp_path / "per_image.npz")
+def test_file_is_plain_numpy(tmp_path: Path):
+    make_images("b", "frankfurt/a").save(tmp_path / "per_image.npz")
     with np.load(tmp_path / "per_image.npz", allow_pickle=False) as file:
         matrices = np.zeros((2, 3, 3), np.int64)
         matrices[file["image"], file["true"], file["predicted"]] = file["pixels"]
@@ -84,19 +91,19 @@ def test_the_file_is_plain_arrays_that_numpy_reads_alone(tmp_path: Path):
     np.testing.assert_array_equal(matrices, [MATRICES["b"], MATRICES["frankfurt/a"]])
 
 
-def test_two_thousand_images_of_150_classes_stay_below_two_megabytes(tmp_path: Path):
-    random = np.random.default_rng(0)
+def test_file_stays_small(tmp_path: Path):
+    rng = np.random.default_rng(0)
     images = ImageMatrices([f"class {index}" for index in range(150)])
     for index in range(2000):
-        there = random.choice(150, 10, replace=False)
+        classes = rng.choice(150, 10, replace=False)
         matrix = np.zeros((150, 150), np.int64)
-        matrix[np.ix_(there, there)] = random.integers(0, 5000, (10, 10))
+        matrix[np.ix_(classes, classes)] = rng.integers(0, 5000, (10, 10))
         images.add(f"ADE_val_{index:08d}", matrix)
     images.save(tmp_path / "per_image.npz")
     assert (tmp_path / "per_image.npz").stat().st_size < 2_000_000
 
 
-def test_a_missing_file_and_one_that_holds_something_else_are_told_in_words(tmp_path: Path):
+def test_unusable_files_are_refused(tmp_path: Path):
     path = tmp_path / "per_image.npz"
     with pytest.raises(UserError, match=r"per_image\.npz: no such file.*validate"):
         ImageMatrices.load(path)
@@ -112,7 +119,7 @@ def test_a_missing_file_and_one_that_holds_something_else_are_told_in_words(tmp_
 
 
 @pytest.mark.parametrize(("key", "value"), [("image", 1), ("true", 3), ("predicted", -1), ("pixels", -5)])
-def test_a_file_with_numbers_that_cannot_be_is_refused(tmp_path: Path, key: str, value: int):
+def test_numbers_out_of_range(tmp_path: Path, key: str, value: int):
     path = tmp_path / "per_image.npz"
     content = {name: np.array([0]) for name in ("image", "true", "predicted", "pixels")} | {key: np.array([value])}
     np.savez_compressed(path, class_names=np.array(NAMES), names=np.array(["a"]), **content)  # type: ignore[arg-type]
@@ -120,9 +127,9 @@ def test_a_file_with_numbers_that_cannot_be_is_refused(tmp_path: Path, key: str,
         ImageMatrices.load(path)
 
 
-def test_a_truncated_file_is_refused(tmp_path: Path):
+def test_truncated_file_is_refused(tmp_path: Path):
     path = tmp_path / "per_image.npz"
-    collected("b", "a").save(path)
+    make_images("b", "a").save(path)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match="holds no per-image matrices"):
         ImageMatrices.load(path)

@@ -1,4 +1,4 @@
-"""The same predictions scored by others: Cityscapes' own scripts, and the VOC devkit's evaluation re-stated."""
+"""Metrics against the Cityscapes scripts and a transcription of the VOC devkit."""
 
 import copy
 import math
@@ -19,17 +19,17 @@ from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_iou
 TRAIN, BUS, MOTORCYCLE = (CITYSCAPES.names.index(name) for name in ("train", "bus", "motorcycle"))
 
 
-def disturbed(truth: np.ndarray, classes: Sequence[int], seed: int) -> np.ndarray:
-    """A prediction that is right on three pixels of four; void gets classes like any other pixel."""
-    random = np.random.default_rng(seed)
-    guessed = random.choice(classes, truth.shape).astype(np.uint8)
-    return np.where((random.random(truth.shape) < 0.75) & (truth != IGNORE_INDEX), truth, guessed)
+def add_noise(target: np.ndarray, classes: Sequence[int], seed: int) -> np.ndarray:
+    """Make a prediction that is correct on three of four pixels; ignored pixels get random classes."""
+    rng = np.random.default_rng(seed)
+    noise = rng.choice(classes, target.shape).astype(np.uint8)
+    return np.where((rng.random(target.shape) < 0.75) & (target != IGNORE_INDEX), target, noise)
 
 
 @pytest.fixture
 def val_split(tmp_path: Path) -> Path:
-    """Three images with all ids but two: no train anywhere, and a bus only in predictions."""
-    ids = [label for label in range(34) if label not in (EVALUATED_IDS[TRAIN], EVALUATED_IDS[BUS])]
+    """Make three images with all label ids but two: train is absent, bus is only predicted."""
+    ids = [label_id for label_id in range(34) if label_id not in (EVALUATED_IDS[TRAIN], EVALUATED_IDS[BUS])]
     for seed in range(3):
         stem = f"frankfurt_000000_{seed:06d}"
         labels = blocks((64, 128), ids, seed, block=5)
@@ -38,22 +38,22 @@ def val_split(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_figures_equal_those_of_cityscapes_own_scripts(val_split: Path):
-    ours, truths, predictions = ConfusionMatrix(len(CITYSCAPES)), [], []
+def test_metrics_match_cityscapes_scripts(val_split: Path):
+    ours, targets, predictions = ConfusionMatrix(len(CITYSCAPES)), [], []
     dataset = CityscapesDataModule(val_split).dataset("val")
-    classes = [label for label in range(len(CITYSCAPES)) if label != TRAIN]
+    classes = [index for index in range(len(CITYSCAPES)) if index != TRAIN]
     for index, sample in enumerate(dataset.samples):
-        truth = dataset[index]["mask"]
-        predicted = disturbed(truth.numpy(), classes, seed=index)
-        ours.update(torch.from_numpy(predicted), truth)
-        truths.append(str(sample.mask))
+        target = dataset[index]["mask"]
+        prediction = add_noise(target.numpy(), classes, seed=index)
+        ours.update(torch.from_numpy(prediction), target)
+        targets.append(str(sample.mask))
         predictions.append(str(val_split / "predictions" / f"{index}.png"))
-        save_gray(Path(predictions[-1]), np.array(EVALUATED_IDS, np.uint8)[predicted])
+        save_gray(Path(predictions[-1]), np.array(EVALUATED_IDS, np.uint8)[prediction])
 
     options = copy.copy(cityscapes.args)
     options.evalInstLevelScore = options.JSONOutput = False
     options.quiet = True
-    theirs = cityscapes.evaluateImgLists(predictions, truths, options)
+    theirs = cityscapes.evaluateImgLists(predictions, targets, options)
 
     matrix = ours.compute()
     assert mean_iou(matrix) == pytest.approx(theirs["averageScoreClasses"], abs=1e-12)
@@ -64,29 +64,29 @@ def test_figures_equal_those_of_cityscapes_own_scripts(val_split: Path):
 
 
 def voc_devkit(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], float]:
-    """IoU in percent of 21 classes and their mean, by a joint histogram of truth and result, as in VOCevalseg.m."""
+    """Compute the IoU of 21 classes and their mean in percent from a joint histogram, as VOCevalseg.m does."""
     number = 21
     counts = np.zeros(number**2)
-    for result, truth in pairs:
-        places = truth < 255
-        joint = 1 + truth[places].astype(float) + number * result[places].astype(float)
+    for prediction, target in pairs:
+        counted = target < 255
+        joint = 1 + target[counted].astype(float) + number * prediction[counted].astype(float)
         counts += np.histogram(joint, bins=np.arange(1, number**2 + 2))[0]
     table = counts.reshape(number, number).T  # column by column, as MATLAB fills it
     accuracies = []
     for j in range(number):
-        true, found, both = table[j].sum(), table[:, j].sum(), table[j, j]
-        union = true + found - both
-        accuracies.append(100 * both / union if union else math.nan)
+        correct = table[j, j]
+        union = table[j].sum() + table[:, j].sum() - correct
+        accuracies.append(100 * correct / union if union else math.nan)
     return accuracies, sum(accuracies) / number
 
 
-@pytest.mark.parametrize("absent", [(), (7,)], ids=["all classes there", "no car anywhere"])
-def test_the_voc_convention_equals_the_devkits_evaluation(absent: tuple[int, ...]):
-    classes = [label for label in range(21) if label not in absent]
+@pytest.mark.parametrize("absent", [(), (7,)], ids=["all classes", "car absent"])
+def test_voc_convention_matches_devkit(absent: tuple[int, ...]):
+    classes = [index for index in range(21) if index not in absent]
     ours, pairs = ConfusionMatrix(21), []
     for seed, size in enumerate([(90, 120), (101, 77), (64, 64)]):
-        truth = blocks(size, [*classes, IGNORE_INDEX], seed, block=6)
-        pairs.append((disturbed(truth, classes, seed), truth))
+        target = blocks(size, [*classes, IGNORE_INDEX], seed, block=6)
+        pairs.append((add_noise(target, classes, seed), target))
         ours.update(*map(torch.from_numpy, pairs[-1]))
     accuracies, average = voc_devkit(pairs)
     np.testing.assert_allclose(100 * class_iou(ours.compute()), accuracies, rtol=1e-13)

@@ -1,4 +1,4 @@
-"""results.json and the table: all metrics, every class, valid JSON, and never half a file."""
+"""The metrics in results.json and the printed table: all metrics, all classes, valid JSON."""
 
 import json
 import re
@@ -18,7 +18,7 @@ NAMES = ("road", "car", "train", "sky")
 MATRIX = torch.tensor([[6, 2, 0, 0], [1, 3, 0, 4], [0, 0, 0, 0], [0, 0, 0, 0]])
 
 
-def test_the_summary_holds_every_figure_as_a_fraction_and_the_matrix_itself():
+def test_summary_holds_all_metrics():
     iou = [6 / 9, 3 / 10, 0]
     assert summarize(MATRIX, NAMES) == {
         "miou": pytest.approx(sum(iou) / 3),
@@ -39,7 +39,7 @@ def test_the_summary_holds_every_figure_as_a_fraction_and_the_matrix_itself():
     }
 
 
-def test_an_undefined_figure_is_none():
+def test_undefined_metrics_are_none():
     summary = summarize(torch.zeros(4, 4, dtype=torch.int64), NAMES)
     for kind in ("iou", "precision", "recall", "f1"):
         assert summary[f"per_class_{kind}"] == dict.fromkeys(NAMES)
@@ -48,16 +48,16 @@ def test_an_undefined_figure_is_none():
     assert summary["miou_conventions"] == {"cityscapes": None, "voc": None, "matlab": None, "absent_as_zero": 0.0}
 
 
-def test_boundaries_have_a_mean_each_class_the_rule_of_the_width_and_the_trimaps_by_width():
-    truth = torch.zeros(20, 20, dtype=torch.uint8)
-    truth[:, 10:] = 1
-    predicted = truth.clone()
-    predicted[:, 9] = 1
+def test_summary_of_boundaries():
+    target = torch.zeros(20, 20, dtype=torch.uint8)
+    target[:, 10:] = 1
+    prediction = target.clone()
+    prediction[:, 9] = 1
     boundary, trimap = BoundaryIoU(4), TrimapIoU(4, widths=(1, 3))
     for metric in (boundary, trimap):
-        metric.update(predicted, truth)
+        metric.update(prediction, target)
     summary = summarize_boundaries(boundary, trimap, NAMES)
-    # The regions are rings of one pixel, which a column and two rows' ends tell apart.
+    # The boundary regions are rings of one pixel. They differ in one column and at the ends of two rows.
     road, car = 36 / (56 + 54 - 36), 38 / (56 + 58 - 38)
     per_class = {"road": pytest.approx(road), "car": pytest.approx(car), "train": None, "sky": None}
     assert summary["boundary_iou"] == {
@@ -68,36 +68,36 @@ def test_boundaries_have_a_mean_each_class_the_rule_of_the_width_and_the_trimaps
     assert summary["trimap_iou"] == {"1": pytest.approx((0 + 1 / 2) / 2), "3": pytest.approx((2 / 3 + 3 / 4) / 2)}
 
 
-def images_of(matrices: list[torch.Tensor]) -> ImageMatrices:
+def image_matrices(matrices: list[torch.Tensor]) -> ImageMatrices:
     images = ImageMatrices(NAMES)
     for index, matrix in enumerate(matrices):
         images.add(str(index), matrix)
     return images
 
 
-def test_intervals_stand_beside_their_level_and_are_none_where_a_class_is_nowhere():
-    intervals = summarize_intervals(images_of([MATRIX, MATRIX.flip(1), 3 * MATRIX]))
+def test_summary_of_intervals():
+    intervals = summarize_intervals(image_matrices([MATRIX, MATRIX.flip(1), 3 * MATRIX]))
     assert (intervals["level"], intervals["resamples"]) == (0.95, 10_000)
     low, high = intervals["miou"]
     assert 0 <= low < high <= 1
     assert intervals["per_class_iou"].keys() == set(NAMES)
-    assert summarize_intervals(images_of([MATRIX, MATRIX]))["per_class_iou"] == {
+    assert summarize_intervals(image_matrices([MATRIX, MATRIX]))["per_class_iou"] == {
         "road": pytest.approx([6 / 9] * 2), "car": pytest.approx([0.3] * 2), "train": None, "sky": [0.0, 0.0]
     }  # fmt: skip
 
 
-def test_a_summary_needs_one_name_for_each_class():
+def test_summary_needs_all_class_names():
     with pytest.raises(ValueError, match="zip"):
         summarize(MATRIX, NAMES[:3])
 
 
-def test_counts_of_any_size_come_back_from_the_file_exactly(tmp_path: Path):
+def test_large_counts_stay_exact(tmp_path: Path):
     matrix = MATRIX + 2**53 + 1
     write_json(tmp_path / "results.json", summarize(matrix, NAMES))
     assert json.loads((tmp_path / "results.json").read_text())["confusion_matrix"] == matrix.tolist()
 
 
-def test_the_file_is_strict_json_even_if_nothing_was_counted(tmp_path: Path):
+def test_empty_results_are_valid_json(tmp_path: Path):
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
@@ -106,7 +106,7 @@ def test_the_file_is_strict_json_even_if_nothing_was_counted(tmp_path: Path):
     assert json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse) == summary
 
 
-def test_writing_makes_the_folder_replaces_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path):
+def test_write_json_replaces_file(tmp_path: Path):
     path = tmp_path / "new" / "folder" / "results.json"
     write_json(path, {"miou": 0.1})
     write_json(path, {"miou": 0.2})
@@ -114,7 +114,7 @@ def test_writing_makes_the_folder_replaces_the_old_file_and_leaves_nothing_besid
     assert json.loads(path.read_text()) == {"miou": 0.2}
 
 
-def test_a_failed_write_leaves_the_last_file_whole(tmp_path: Path):
+def test_failed_write_keeps_old_file(tmp_path: Path):
     path = tmp_path / "results.json"
     write_json(path, {"miou": 0.1})
     with pytest.raises(ValueError, match="JSON"):
@@ -122,7 +122,7 @@ def test_a_failed_write_leaves_the_last_file_whole(tmp_path: Path):
     assert json.loads(path.read_text()) == {"miou": 0.1}
 
 
-def test_the_table_has_a_row_for_every_class_even_one_that_is_missed_or_absent():
+def test_table_has_all_classes():
     class_names = ("road", "a class with rather a long name", "train", "sky")
     ends = dict(zip(class_names, ([0.61254, 0.7], [0.25, 0.4], None, [0.0, 0.0]), strict=True))
     results = summarize(MATRIX, class_names) | {
