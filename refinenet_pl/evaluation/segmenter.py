@@ -30,7 +30,7 @@ class Segmenter:
             first. Images are moved to its device.
         preprocessing: Pixel statistics and classes of the network.
         inference: Scales, flips and windows. None takes whole images.
-        memory_format: Memory layout of the network's input.
+        memory_format: Memory layout of the normalized image; use the network's.
     """
 
     def __init__(
