@@ -67,8 +67,8 @@ def test_duplicate_name_is_refused():
 
 
 def test_mean_iou_of_images():
-    # "a" has no pixels. "b": road 5 of 8, and sky, of which almost all is correct. "frankfurt/a": car 7 of 10, and sky
-    # has no target pixels.
+    # "a" has no pixels. "b" has road (5 of 8) and sky (almost all correct). "frankfurt/a" has car (7 of 10); its sky is
+    # only predicted.
     expected = [np.nan, (5 / 8 + (2**40 + 1) / (2**40 + 3)) / 2, 7 / 10]
     np.testing.assert_allclose(make_images("b", "frankfurt/a", "a").mean_iou(), expected, rtol=1e-15)
 

@@ -79,7 +79,7 @@ class TrimapIoU(Metric):
     """IoU of each class near target edges (Kohli et al., IJCV 2009; Krähenbühl & Koltun, 2011), summed over a split.
 
     At width w, only pixels count that have another target value within w rows and columns. Ignored pixels are such
-    another value, because datasets like VOC draw contours as ignored pixels. The image's border is none.
+    another value, because datasets like VOC draw contours as ignored pixels. The image's border is not.
 
     Args:
         num_classes: Number of classes.

@@ -24,7 +24,8 @@ class Scores:
         images: Number of images.
         iou: IoU of each class over all images, then the mean IoU, float64 [C + 1]; NaN where it is undefined in any
             run.
-        resampled: The same over each resample of the images, float64 [resamples, C + 1]. All runs share the resamples.
+        resampled: The same over each resample of the images, float64 [resamples, C + 1]. All runs have the same
+            resamples.
     """
 
     class_names: tuple[str, ...]

@@ -47,8 +47,8 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
 class ConfusionMatrix(Metric):
     """The confusion matrix of a split: exact int64 counts, summed over devices.
 
-    `metric(prediction, target)` adds one image to the counts and returns this image's own matrix. It counts the pixels
-    once. `update` adds without returning anything.
+    `metric(prediction, target)` adds one image to the counts and returns the matrix of this image alone. It counts the
+    pixels once. `update` only adds.
 
     Args:
         num_classes: Number of classes.

@@ -143,7 +143,7 @@ def resize(image: Tensor, scale: float) -> Tensor:
 def compute_logits(network: nn.Module, images: Tensor) -> Tensor:
     """Compute logits [N, C, h, w] of normalized images [N, 3, H, W].
 
-    h and w are the network's own resolution if it has `forward_logits`, else H and W.
+    h and w are the resolution of `forward_logits` if the network has it, else H and W.
     """
     forward_logits = getattr(network, "forward_logits", None)
     return full_resolution_logits(network, images) if forward_logits is None else forward_logits(images)

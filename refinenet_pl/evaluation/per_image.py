@@ -53,7 +53,7 @@ class ImageMatrices:
 
     def _add_entries(self, name: str, entries: np.ndarray) -> None:
         if name in self._entries:
-            raise UserError(f"two images are named {name!r}; each image counts once, so give each its own name")
+            raise UserError(f"two images are named {name!r}; each image counts once, so give every image another name")
         self._entries[name] = entries
 
     def total(self) -> np.ndarray:

@@ -35,7 +35,7 @@ def split_axis(resized: int, length: int, side: int, stride: int, device: torch.
     Args:
         resized: Pixels of the resized image.
         length: Pixels of the original image.
-        side: Side of the windows in pixels of the resized image, cut to `resized`.
+        side: Side of the windows, in pixels of the resized image. At most `resized` is used.
         stride: Distance from one window to the next.
         device: Device of the tensors.
     """
