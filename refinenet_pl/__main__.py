@@ -1,4 +1,4 @@
-"""`python -m refinenet_pl` is the `refinenet` command."""
+"""Run the `refinenet` command with `python -m refinenet_pl`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Images and label images, read from files."""
+"""Reads images and label images from files."""
 
 import zlib
 from pathlib import Path
@@ -12,21 +12,22 @@ from refinenet_pl.errors import UserError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError)
-"""What Pillow raises on files that are truncated, damaged, no images, or suspiciously large."""
+"""What Pillow raises for files that are truncated, damaged, not images, or suspiciously large."""
 
 
-def is_image(path: Path) -> bool:
-    """Whether a file looks like an image, by its suffix; hidden files, as macOS leaves beside images, do not."""
+def is_image(path: str | Path) -> bool:
+    """Whether a file has an image suffix. Hidden files do not count: macOS leaves some beside images."""
+    path = Path(path)
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
-    """Reads an image file of any kind as RGB.
+def read_image(path: str | Path, upright: bool = False) -> tv_tensors.Image:
+    """Read an image file of any mode as RGB.
 
     Args:
         path: The file.
-        upright: Turn the image as its EXIF orientation says, as viewers do. Label images are drawn for the pixels as
-            they are stored, so images that have labels must not be turned.
+        upright: Turn the image as its EXIF orientation says, as viewers do. Do not turn images that have labels: label
+            images are drawn for the stored pixels.
 
     Returns:
         uint8 [3, H, W]. 16-bit grays are scaled to 0..255; transparency is dropped.
@@ -41,26 +42,26 @@ def read_image(path: Path, upright: bool = False) -> tv_tensors.Image:
         raise _unreadable(path, "image", error) from error
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Reads the raw values of a label image: the palette indices or gray values of a PNG, or SBD's .mat.
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read the raw values of a label image: palette indices, gray values, or SBD's .mat file.
 
     Args:
         path: The file.
 
     Returns:
-        Unsigned or signed integers [H, W].
+        Signed or unsigned integers [H, W].
 
     Raises:
         UserError: The file cannot be read, or is a color image.
     """
-    if path.suffix == ".mat":
+    if Path(path).suffix == ".mat":
         return _read_sbd(path)
     try:
         with Image.open(path) as image:
             if image.getbands() not in {("P",), ("L",), ("I",), ("1",)} and not image.mode.startswith("I;16"):
                 raise UserError(
-                    f"{path}: labels must be a palette or grayscale image whose values are class numbers, but this is "
-                    f"an image of mode {image.mode}. If its colors stand for classes, convert it to class numbers."
+                    f"{path}: labels must be a palette or grayscale image whose values are class numbers, but this "
+                    f"image has mode {image.mode}. If its colors stand for classes, convert them to class numbers."
                 )
             values = np.asarray(image)
             return values.astype(np.uint8) if values.dtype == np.bool_ else values
@@ -68,7 +69,7 @@ def read_mask(path: Path) -> np.ndarray:
         raise _unreadable(path, "label image", error) from error
 
 
-def _read_sbd(path: Path) -> np.ndarray:
+def _read_sbd(path: str | Path) -> np.ndarray:
     from scipy.io import loadmat  # here, because only SBD needs it and it is slow to import
     from scipy.io.matlab import MatReadError
 
@@ -79,21 +80,21 @@ def _read_sbd(path: Path) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGB: 16-bit grays are scaled, transparency is dropped; raises ValueError."""
+    """Convert an image of any mode to RGB; raises ValueError if its pixels have no known range."""
     if image.mode == "F":
-        raise ValueError("32-bit floating point pixels have no fixed range; save it with 8 or 16 bits a channel")
+        raise ValueError("32-bit floating point pixels have no fixed range; save it with 8 or 16 bits per channel")
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("32-bit integer pixels out of 0..65535; save it with 8 or 16 bits a channel")
+            raise ValueError("32-bit integer pixels exceed 0..65535; save it with 8 or 16 bits per channel")
         image = Image.fromarray((values // 257).astype(np.uint8))  # Pillow's own conversion would clip at 255
     if "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns where a palette with transparency goes to RGB directly
+        image = image.convert("RGBA")  # Pillow warns if a palette with transparency is converted to RGB directly
     return image.convert("RGB")
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> UserError:
+def _unreadable(path: str | Path, kind: str, error: Exception) -> UserError:
     return UserError(
         f"{path}: cannot be read as {kind} ({type(error).__name__}: {error}). "
-        "It may be damaged or only partly copied: fetch it again."
+        "The file may be damaged or incomplete: get it again."
     )

@@ -1,4 +1,4 @@
-"""Pixel statistics and classes: what belongs to trained weights besides the network."""
+"""Pixel statistics and classes of trained weights, and the normalization of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from refinenet_pl.errors import UserError
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images are normalized, and what the classes are.
+    """Pixel statistics and classes of a network.
 
-    One value travels from the data to the task, the checkpoint and the weights folder.
+    The same value is in the task, its checkpoints and the weights folder.
 
     Attributes:
-        mean: Mean of each channel, for pixels scaled to `pixel_range`; subtracted from the image. None is 0.
-        std: Standard deviation of each channel; divides the image. None is 1.
+        mean: Mean of each channel, for pixels scaled to `pixel_range`. It is subtracted from the image. None means 0.
+        std: Standard deviation of each channel. The image is divided by it. None means 1.
         class_names: One name per class.
         class_colors: One RGB triple per class, 0..255.
         pixel_range: Range that pixels are scaled to first. Only [0, 1] is supported.
@@ -44,10 +44,10 @@ class Preprocessing:
 
 
 class Normalize(nn.Module):
-    """Turns uint8 images into the float images that a network expects.
+    """Normalizes uint8 images to the floats that a network expects.
 
-    Mean and standard deviation move between devices with the module. They are not part of its state dict, because they
-    belong to the configuration.
+    Mean and standard deviation move with the module from device to device. They are not part of its state dict,
+    because they belong to the configuration.
 
     Args:
         preprocessing: Mean and standard deviation of the channels.
@@ -62,9 +62,8 @@ class Normalize(nn.Module):
     ) -> None:
         super().__init__()
         self.memory_format = memory_format
-        mean, std = preprocessing.mean or [0.0], preprocessing.std or [1.0]
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean or [0.0]).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(preprocessing.std or [1.0]).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalize images, uint8 [N, C, H, W], to float32 of the same shape."""

@@ -1,4 +1,4 @@
-"""The run folder `runs/EXPERIMENT/TIME/`: the name of every file in it, and how to read them."""
+"""The run folder `runs/EXPERIMENT/TIME/`: the name of each file in it, and how to read it."""
 
 import secrets
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ class RunFolder:
 
     @classmethod
     def create_name(cls, runs: str | Path, experiment: str, suffix: str = "") -> "RunFolder":
-        """A folder with a new name; it is not created yet.
+        """Choose a new name for a folder; it is not created yet.
 
         Args:
             runs: Folder of all runs.
             experiment: Name of the experiment.
-            suffix: End of the name.
+            suffix: Appended to the name.
         """
-        # The time comes first, so that runs sort by it. The letters separate two runs of one second.
+        # The time comes first, so that names sort by time. The letters separate two runs of the same second.
         return cls(Path(runs) / experiment / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}")
 
     @classmethod
     def of_checkpoint(cls, checkpoint: str | Path) -> "RunFolder | None":
-        """The run folder that a checkpoint lies in; None if the checkpoint lies elsewhere."""
+        """Return the run folder of a checkpoint; None if the checkpoint is not in one."""
         folder = cls(Path(checkpoint).resolve().parent.parent)
         return folder if folder.config.is_file() else None
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """Last part of the path."""
         return self.path.name
 
     @property
@@ -79,12 +79,12 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """What the training logged, as CSV; the newest part of a resumed run."""
+        """Logged metrics as CSV; for a resumed run, those of its newest part."""
         return self.path / "metrics.csv"
 
     @property
     def metrics_parts(self) -> list[Path]:
-        """The existing metrics files, oldest first: one for each time the run was resumed, then `metrics`."""
+        """The existing files of logged metrics, oldest first: one per time that the run was resumed, then `metrics`."""
         parts = sorted(
             self.path.glob("metrics.part*.csv"), key=lambda path: int(path.stem.removeprefix("metrics.part"))
         )
@@ -102,22 +102,22 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the final evaluation has been written."""
+        """Whether the results of the final evaluation exist."""
         return self.results.is_file()
 
     def read_config(self) -> dict[str, Any]:
-        """The configuration; raises UserError if it cannot be read."""
+        """Read the configuration; raise UserError if that fails."""
         return read_yaml(self.config, "run")
 
     def read_results(self) -> dict[str, Any]:
-        """The metrics of the final evaluation; raises UserError if they cannot be read."""
+        """Read the metrics of the final evaluation; raise UserError if that fails."""
         return read_json(self.results, "evaluate the run again")
 
     def read_costs(self) -> dict[str, Any] | None:
-        """Time and memory of the training, or None if the run kept none; raises UserError if they cannot be read."""
+        """Read time and memory of the training, or None if the file does not exist; raise UserError if that fails."""
         return read_json(self.costs, "train the run again") if self.costs.is_file() else None
 
     def set_metrics_aside(self) -> None:
-        """Rename the metrics of an interrupted run, because the logger of the resumed run starts a new file."""
+        """Rename the logged metrics of an interrupted run, because the resumed run's logger starts a new file."""
         if self.metrics.is_file():
             self.metrics.rename(self.path / f"metrics.part{len(self.metrics_parts)}.csv")

@@ -45,7 +45,7 @@ def test_figures_are_added_to_the_file_and_another_file_is_left_alone(tmp_path: 
     (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
     done = refinenet_process(tmp_path, "benchmark", *SMALL, *NETWORK, "--output=mine.csv")
     assert done.returncode == 2
-    assert "mine.csv: its columns are not" in done.stderr
+    assert "mine.csv: its columns differ" in done.stderr
     assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
 
 

@@ -1,4 +1,4 @@
-"""What the callbacks leave on the disk and hand to W&B."""
+"""Pictures and predictions: the files, and what W&B gets."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from unittest.mock import create_autospec
 
 import numpy as np
 from helpers.fake_data import PALETTE
-from helpers.probes import predicted
+from helpers.probes import predict
 from helpers.tiny_fit import CLASSES, SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.pictures import overlay, panel
-from refinenet_pl.training.callbacks import PictureWriter
+from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.prediction_writer import PredictionWriter
 
 
@@ -27,34 +27,31 @@ def pixels(sample: dict[str, Any]) -> np.ndarray:
     return sample["image"].permute(1, 2, 0).numpy()
 
 
-# PictureWriter -----------------------------------------------------------------------------------------------------------
-
-
-def test_pictures_show_the_first_samples_as_the_last_validation_saw_them(tmp_path: Path):
+def test_pictures_show_the_last_validation(tmp_path: Path):
     task, data = tiny_task(), TinyData()
     tiny_trainer(tmp_path, max_epochs=2, callbacks=[PictureWriter(count=2)]).fit(task, datamodule=data)
     first, second, third = data.splits["val"]
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"s10.png", "s11.png"}
     for sample in (first, second):
-        expected = panel(pixels(sample), sample["mask"].numpy(), predicted(task, sample), CLASSES.colors)
+        expected = panel(pixels(sample), sample["mask"].numpy(), predict(task, sample), CLASSES.colors)
         np.testing.assert_array_equal(rgb(tmp_path / "pictures" / f"{sample['name']}.png"), expected)
     assert third["name"] == "s12"
 
 
-def test_a_sanity_check_leaves_no_pictures(tmp_path: Path):
+def test_sanity_check_writes_no_pictures(tmp_path: Path):
     options: dict[str, Any] = {"num_sanity_val_steps": 2, "check_val_every_n_epoch": 2}
     tiny_trainer(tmp_path, callbacks=[PictureWriter()], **options).fit(tiny_task(), datamodule=TinyData())
     assert not (tmp_path / "pictures").exists()
 
 
-def test_a_sample_in_a_folder_of_its_own_keeps_it_in_its_pictures_name(tmp_path: Path):
+def test_picture_names_keep_subfolders(tmp_path: Path):
     sample = tiny_sample(SQUARE, seed=0) | {"name": "frankfurt/frankfurt_000000"}
     trainer = tiny_trainer(tmp_path, callbacks=[PictureWriter()])
     trainer.validate(tiny_task(), datamodule=TinyData(val=[sample]), verbose=False)
     assert (tmp_path / "pictures" / "frankfurt" / "frankfurt_000000.png").is_file()
 
 
-def test_wandb_gets_one_panel_a_validation_with_masks_and_class_names(tmp_path: Path):
+def test_wandb_gets_one_panel_per_validation(tmp_path: Path):
     logger = create_autospec(WandbLogger, instance=True)
     task, data = tiny_task(), TinyData()
     options: dict[str, Any] = {"max_epochs": 2, "num_sanity_val_steps": 2, "logger": logger}
@@ -63,40 +60,37 @@ def test_wandb_gets_one_panel_a_validation_with_masks_and_class_names(tmp_path: 
     (key, images), options = logger.log_image.call_args
     assert key == "predictions"
     assert options["caption"] == ["s10", "s11"]
-    names = dict(enumerate(CLASSES.names)) | {IGNORE_INDEX: "void"}
+    names = dict(enumerate(CLASSES.names)) | {IGNORE_INDEX: "ignored"}
     for image, masks, sample in zip(images, options["masks"], data.splits["val"][:2], strict=True):
         height, width = sample["mask"].shape
-        truth, prediction = (masks[kind]["mask_data"] for kind in ("truth", "prediction"))
+        target, prediction = (masks[kind]["mask_data"] for kind in ("target", "prediction"))
         np.testing.assert_array_equal(image[:height, :width], pixels(sample))
-        np.testing.assert_array_equal(truth[:height, :width], sample["mask"])
-        np.testing.assert_array_equal(prediction[:height, :width], predicted(task, sample))
-        assert image.shape == (65, 97, 3)  # the samples' sizes differ; W&B shows panels of one size only
-        assert truth.shape == prediction.shape == (65, 97)
+        np.testing.assert_array_equal(target[:height, :width], sample["mask"])
+        np.testing.assert_array_equal(prediction[:height, :width], predict(task, sample))
+        assert image.shape == (65, 97, 3)  # the samples have different sizes; W&B panels need one size
+        assert target.shape == prediction.shape == (65, 97)
         assert (image[height:] == IGNORE_INDEX).all()
-        assert (truth[height:] == IGNORE_INDEX).all()
+        assert (target[height:] == IGNORE_INDEX).all()
         assert (prediction[:, width:] == IGNORE_INDEX).all()
-        assert truth.dtype == prediction.dtype == np.uint8
-        assert masks["truth"]["class_labels"] == masks["prediction"]["class_labels"] == names
+        assert target.dtype == prediction.dtype == np.uint8
+        assert masks["target"]["class_labels"] == masks["prediction"]["class_labels"] == names
 
 
-# Predictions --------------------------------------------------------------------------------------------------------
-
-
-def test_predictions_are_palette_masks_and_overlays_at_the_images_own_sizes(tmp_path: Path):
+def test_predictions_are_masks_and_overlays(tmp_path: Path):
     task = tiny_task()
     samples = [tiny_sample(size, seed) for seed, size in enumerate([(65, 97), (48, 33)])]
     samples[1]["name"] = "folder/inner"
     images = [{"image": sample["image"], "name": sample["name"]} for sample in samples]
-    trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(tmp_path / "out")])
+    trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(str(tmp_path / "out"))])
     trainer.predict(task, evaluation_loader(images, num_workers=0), return_predictions=False)  # type: ignore[arg-type]
 
     written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
     assert written == {"s0.png", "s0_overlay.png", "folder/inner.png", "folder/inner_overlay.png"}
     for sample in samples:
-        labels = predicted(task, sample)
+        prediction = predict(task, sample)
         with Image.open(tmp_path / "out" / f"{sample['name']}.png") as mask:
             assert mask.mode == "P"
-            np.testing.assert_array_equal(np.asarray(mask), labels)
-        np.testing.assert_array_equal(rgb(tmp_path / "out" / f"{sample['name']}.png"), PALETTE[labels])
-        overlaid = overlay(pixels(sample), labels, CLASSES.colors)
+            np.testing.assert_array_equal(np.asarray(mask), prediction)
+        np.testing.assert_array_equal(rgb(tmp_path / "out" / f"{sample['name']}.png"), PALETTE[prediction])
+        overlaid = overlay(pixels(sample), prediction, CLASSES.colors)
         np.testing.assert_array_equal(rgb(tmp_path / "out" / f"{sample['name']}_overlay.png"), overlaid)

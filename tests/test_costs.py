@@ -1,4 +1,4 @@
-"""What a training leaves in `costs.json`, found by real fits."""
+"""`costs.json` of real fits."""
 
 import json
 import time
@@ -9,15 +9,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from helpers.commands import fit_options, only_run, refinenet
-from helpers.fake_data import make_camvid
 from helpers.tiny_fit import SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
 
+from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.costs import TrainingCosts
 
 
 class Nap(Callback):
-    """Sleeps where a test wants time to pass."""
+    """Sleeps before batches and images."""
 
     def __init__(self, batch: float = 0.0, image: float = 0.0) -> None:
         self.batch, self.image = batch, image
@@ -30,11 +30,11 @@ class Nap(Callback):
 
 
 def costs(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "costs.json").read_text())
+    return json.loads(RunFolder(folder).costs.read_text())
 
 
 def fit(folder: Path, *callbacks: Callback, **options: Any) -> dict[str, Any]:
-    """The costs of a training on five batches an epoch, with validations of three images."""
+    """Fit with five batches per epoch and validations of three images; return the costs."""
     data = TinyData(train=[tiny_sample(SQUARE, seed) for seed in range(10)], batch_size=2)
     checkpoint = options.pop("ckpt_path", None)
     trainer = tiny_trainer(folder, callbacks=[TrainingCosts(), *callbacks], **options)
@@ -54,9 +54,7 @@ def fit(folder: Path, *callbacks: Callback, **options: Any) -> dict[str, Any]:
         ({"max_epochs": 2, "limit_val_batches": 0}, 10, 0),
     ],
 )
-def test_what_was_planned_is_what_a_whole_run_does(
-    options: dict[str, Any], steps: int, validations: int, tmp_path: Path
-) -> None:
+def test_planned_counts_are_right(options: dict[str, Any], steps: int, validations: int, tmp_path: Path) -> None:
     class Counter(Callback):
         images = 0
 
@@ -67,11 +65,11 @@ def test_what_was_planned_is_what_a_whole_run_does(
     found = fit(tmp_path, counter, **options)
     assert found["steps"] == found["planned_steps"] == steps
     assert counter.images == 3 * validations
-    # And once more for the evaluation that ends a run.
+    # Including the final evaluation.
     assert found["planned_validation_images"] == (3 * (validations + 1) if validations else 0)
 
 
-def test_a_run_cut_short_says_what_it_did_and_what_the_whole_would_be(tmp_path: Path) -> None:
+def test_stopped_run_reports_the_plan(tmp_path: Path) -> None:
     class Stop(Callback):
         def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
             trainer.should_stop = trainer.global_step == 2
@@ -81,29 +79,29 @@ def test_a_run_cut_short_says_what_it_did_and_what_the_whole_would_be(tmp_path: 
     assert found["steps"] == 2
     assert found["planned_steps"] == 7 * 3
     assert found["planned_validation_images"] == 3 * (3 + 1)
-    assert found["seconds_per_validation_image"] > 0, "of the sanity check"
+    assert found["seconds_per_validation_image"] > 0, "measured in the sanity check"
 
 
-def test_validations_by_the_clock_are_not_foretold(tmp_path: Path) -> None:
+def test_timed_validations_are_not_planned(tmp_path: Path) -> None:
     assert fit(tmp_path, val_check_interval="00:01:00:00")["planned_validation_images"] is None
 
 
-def test_parameters_are_those_of_the_network(tmp_path: Path) -> None:
+def test_counts_the_networks_parameters(tmp_path: Path) -> None:
     network = tiny_task().network
     assert fit(tmp_path)["parameters"] == sum(value.numel() for _, value in network.named_parameters())
 
 
-def test_a_step_takes_all_its_batches_and_no_validation(tmp_path: Path) -> None:
+def test_step_time_excludes_validation(tmp_path: Path) -> None:
     often = {"limit_train_batches": 4, "accumulate_grad_batches": 2, "val_check_interval": 1, "limit_val_batches": 1}
     found = fit(tmp_path, Nap(batch=0.1, image=1.0), **often)
     assert found["steps"] == 2
     assert found["seconds_per_validation_image"] >= 1
     assert found["seconds"] >= 4 * 0.1 + 4 * 1
-    # With its validations, one in the first step and two in the second, the median would be 1.7.
+    # With validations (one in the first step, two in the second) the median would be 1.7.
     assert 0.2 <= found["seconds_per_step"] < 1.7
 
 
-def test_peak_memory_is_of_the_process(tmp_path: Path) -> None:
+def test_peak_memory_is_the_processs(tmp_path: Path) -> None:
     found = fit(tmp_path)["peak_memory_mb"]
     status = Path("/proc/self/status")
     if status.is_file():
@@ -111,7 +109,7 @@ def test_peak_memory_is_of_the_process(tmp_path: Path) -> None:
         assert 0.5 * 1.024e-3 * int(line.split()[1]) < found <= 1.024e-3 * int(line.split()[1]) + 0.1
 
 
-def test_a_resumed_run_sums_its_seconds_beside_a_timer_of_the_users(tmp_path: Path) -> None:
+def test_resume_sums_the_seconds(tmp_path: Path) -> None:
     last = ModelCheckpoint(tmp_path, "last", save_on_train_epoch_end=True)
     first = fit(tmp_path, Nap(batch=0.2), Timer(), last)
     assert (first["steps"], first["planned_steps"]) == (5, 5)
@@ -119,21 +117,19 @@ def test_a_resumed_run_sums_its_seconds_beside_a_timer_of_the_users(tmp_path: Pa
     assert (whole["steps"], whole["planned_steps"]) == (10, 10)
     kept = torch.load(tmp_path / "last.ckpt")["callbacks"]["TrainingCosts"]["seconds"]
     assert 5 * 0.2 <= kept <= first["seconds"]
-    assert whole["seconds"] >= kept + 3 * whole["seconds_per_step"], "at least half of the steps took their median"
+    assert whole["seconds"] >= kept + 3 * whole["seconds_per_step"], "half of the steps take at least the median"
 
 
-def test_an_ending_by_max_time_writes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    camvid = make_camvid(tmp_path / "camvid", train=5, val=3)
+def test_max_time_writes_costs(fake_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = ["--trainer.max_epochs=1000", "--trainer.max_time=00:00:00:02"]
-    assert refinenet(monkeypatch, "fit", *fit_options(camvid, tmp_path / "runs"), *stopped) == 0
+    assert refinenet(monkeypatch, "fit", *fit_options(fake_camvid, tmp_path / "runs"), *stopped) == 0
     found = costs(only_run(tmp_path / "runs"))
     assert 0 < found["steps"] < found["planned_steps"] == 1000 * 2
     assert found["planned_validation_images"] == 3 * (1000 + 1)
     assert found["seconds"] >= 2
 
 
-def test_a_trial_of_a_few_steps_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    camvid = make_camvid(tmp_path / "camvid", train=5, val=3)
-    options = [*fit_options(camvid, tmp_path / "runs"), "--trainer.fast_dev_run=true"]
+def test_fast_dev_run_writes_nothing(fake_camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = [*fit_options(fake_camvid, tmp_path / "runs"), "--trainer.fast_dev_run=true"]
     assert refinenet(monkeypatch, "fit", *options) == 0
     assert not list(tmp_path.rglob("costs.json"))

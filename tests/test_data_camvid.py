@@ -1,3 +1,5 @@
+"""CamVid: pairs of files, label values, and the real images."""
+
 import numpy as np
 import pytest
 from helpers.fake_data import blocks, make_camvid
@@ -7,7 +9,7 @@ from refinenet_pl.data.camvid import CAMVID, CamVidDataModule
 from refinenet_pl.errors import UserError
 
 
-def test_each_image_has_the_labels_of_the_same_name_with_eleven_as_void(tmp_path):
+def test_label_11_is_ignored(tmp_path):
     sample = CamVidDataModule(make_camvid(tmp_path)).dataset("test")[1]
     labels = blocks((48, 64), range(12), seed=1)
     assert sample["name"] == "test_1"
@@ -15,43 +17,43 @@ def test_each_image_has_the_labels_of_the_same_name_with_eleven_as_void(tmp_path
 
 
 @pytest.mark.parametrize("folder", ["train", "trainannot"])
-def test_a_file_without_its_partner_is_an_error_that_names_it(tmp_path, folder):
+def test_unpaired_file_is_named(tmp_path, folder):
     (make_camvid(tmp_path) / folder / "train_2.png").unlink()
-    with pytest.raises(UserError, match=r"1 of 4 files.*train_2\.png"):
+    with pytest.raises(UserError, match=r"1 of 4 samples.*train_2\.png"):
         CamVidDataModule(tmp_path).samples("train")
 
 
-def test_many_files_without_partner_are_counted_and_the_first_named(tmp_path):
+def test_unpaired_files_are_counted(tmp_path):
     make_camvid(tmp_path, train=9)
     for path in (tmp_path / "trainannot").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"9 of 9 files.*train_0\.png.*train_4\.png\. Add") as caught:
+    with pytest.raises(UserError, match=r"9 of 9 samples.*train_0\.png.*train_4\.png, and 4 more\. Add") as error_info:
         CamVidDataModule(tmp_path).samples("train")
-    assert "train_5.png" not in str(caught.value)
+    assert "train_5.png" not in str(error_info.value)
 
 
-def test_empty_folders_are_an_error(tmp_path):
+def test_empty_folders_are_refused(tmp_path):
     for folder in ("train", "trainannot"):
         (tmp_path / folder).mkdir()
     with pytest.raises(UserError, match="no images"):
         CamVidDataModule(tmp_path).samples("train")
 
 
-def test_two_images_of_one_name_are_an_error_that_names_both(tmp_path):
+def test_duplicate_names_are_refused(tmp_path):
     make_camvid(tmp_path)
     (tmp_path / "train" / "train_0.jpg").write_bytes(b"")
     with pytest.raises(UserError, match=r"train_0\.jpg and train_0\.png"):
         CamVidDataModule(tmp_path).samples("train")
 
 
-def test_files_that_are_no_images_are_left_alone(tmp_path):
+def test_other_files_are_skipped(tmp_path):
     make_camvid(tmp_path)
     for junk in ("Thumbs.db", ".DS_Store", "._train_0.png"):
         (tmp_path / "train" / junk).write_bytes(b"")
     assert len(CamVidDataModule(tmp_path).samples("train")) == 4
 
 
-def test_all_real_images_are_read(real_data):
+def test_real_images_are_read(real_data):
     data = CamVidDataModule(real_data / "camvid")
     found = set()
     for split, count in {"train": 367, "val": 101}.items():
@@ -66,7 +68,7 @@ def test_all_real_images_are_read(real_data):
     assert found == {*range(len(CAMVID)), 255}
 
 
-def test_the_real_road_is_at_the_bottom_and_the_real_sky_at_the_top(real_data):
+def test_real_sky_above_road(real_data):
     masks = [np.asarray(Image.open(path)) for path in sorted((real_data / "camvid" / "trainannot").iterdir())[::20]]
     stack = np.stack(masks)
     height = np.broadcast_to(np.arange(360)[None, :, None], stack.shape)

@@ -1,3 +1,5 @@
+"""NYU Depth V2: list files, and the two encodings of its labels."""
+
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from refinenet_pl.data.nyudv2 import NYUDv2DataModule
 from refinenet_pl.errors import UserError
 
 FROM_ZERO, FROM_ONE = (*range(40), 255), range(41)
-NEITHER = range(1, 40)
+EITHER = range(1, 40)
 
 
 def names(data, split):
@@ -27,78 +29,78 @@ def raw_labels(root, name):
 
 
 def shifted(raw):
-    """Train ids of labels 1..40 with void 0."""
+    """Class indices of labels 1..40 with void 0."""
     return np.where(raw == 0, 255, raw.astype(int) - 1)
 
 
-def plain_labels(root, *names):
-    """Label images, in place of those there, that do not tell their form."""
+def unclear_labels(root, *names):
+    """Replace label images by ones that fit both encodings."""
     for name in names:
-        save_gray(root / "masks" / f"{name}.png", blocks((40, 50), NEITHER, seed=1))
+        save_gray(root / "masks" / f"{name}.png", blocks((40, 50), EITHER, seed=1))
 
 
 @pytest.mark.parametrize("labels", ["auto", "from_zero"])
-def test_labels_from_zero_are_train_ids_already(tmp_path, labels):
+def test_labels_from_zero(tmp_path, labels):
     data = NYUDv2DataModule(make_nyudv2(tmp_path, FROM_ZERO), labels)
     for split, index, name in [("train", 0, "000003"), ("train", 1, "000004"), ("val", 0, "000001")]:
         assert np.array_equal(unaugmented(data, split)[index]["mask"], raw_labels(tmp_path, name))
 
 
 @pytest.mark.parametrize("labels", ["auto", "from_one"])
-def test_labels_from_one_are_shifted_by_one_and_their_0_is_void(tmp_path, labels):
+def test_labels_from_one(tmp_path, labels):
     data = NYUDv2DataModule(make_nyudv2(tmp_path, FROM_ONE), labels)
     for split, index, name in [("train", 0, "000003"), ("train", 1, "000004"), ("val", 0, "000001")]:
         assert np.array_equal(unaugmented(data, split)[index]["mask"], shifted(raw_labels(tmp_path, name)))
 
 
-@pytest.mark.parametrize("quiet", [["000003", "000004"], ["000003", "000001"]])
-def test_the_form_of_all_labels_is_told_by_the_one_file_that_shows_it(tmp_path, quiet):
-    plain_labels(make_nyudv2(tmp_path, FROM_ONE), *quiet)
+@pytest.mark.parametrize("unclear", [["000003", "000004"], ["000003", "000001"]])
+def test_one_file_reveals_encoding(tmp_path, unclear):
+    unclear_labels(make_nyudv2(tmp_path, FROM_ONE), *unclear)
     for split, name in [("train", "000003"), ("test", "000001")]:
-        data = NYUDv2DataModule(tmp_path)  # asked for one split alone
+        data = NYUDv2DataModule(tmp_path)  # only one split is requested
         assert np.array_equal(unaugmented(data, split)[0]["mask"], shifted(raw_labels(tmp_path, name)))
 
 
-def test_the_form_is_known_before_workers_start(tmp_path):
+def test_encoding_known_before_workers(tmp_path):
     data = NYUDv2DataModule(make_nyudv2(tmp_path, FROM_ONE, test=["000001", "000002"]), num_workers=2)
-    plain_labels(tmp_path, "000002")
+    unclear_labels(tmp_path, "000002")
     loader = data.val_dataloader()
-    plain_labels(tmp_path, "000001", "000003", "000004")  # nothing is left that would tell
+    unclear_labels(tmp_path, "000001", "000003", "000004")  # no file reveals the encoding any more
     masks = [sample["mask"] for sample in loader]
     assert len(masks) == 2
-    assert all(np.array_equal(mask, blocks((40, 50), NEITHER, seed=1) - 1) for mask in masks)
+    assert all(np.array_equal(mask, blocks((40, 50), EITHER, seed=1) - 1) for mask in masks)
 
 
-def test_labels_that_tell_nothing_are_an_error_that_asks_for_their_form(tmp_path):
-    make_nyudv2(tmp_path, NEITHER)
-    with pytest.raises(UserError, match=r"cannot be told apart\. Set data\.labels to from_zero .* from_one"):
+def test_unclear_encoding_is_refused(tmp_path):
+    make_nyudv2(tmp_path, EITHER)
+    with pytest.raises(UserError, match=r"cannot detect the encoding.*Set data\.labels to from_zero .* from_one"):
         NYUDv2DataModule(tmp_path).setup("fit")
     raw = raw_labels(tmp_path, "000001")
     assert np.array_equal(NYUDv2DataModule(tmp_path, "from_zero").dataset("val")[0]["mask"], raw)
     assert np.array_equal(NYUDv2DataModule(tmp_path, "from_one").dataset("val")[0]["mask"], raw - 1)
 
 
-def test_splits_of_different_forms_are_an_error_that_names_a_file_of_each(tmp_path):
+def test_mixed_splits_are_refused(tmp_path):
     make_nyudv2(tmp_path, FROM_ONE)
     save_gray(tmp_path / "masks" / "000001.png", np.full((40, 50), 255, np.uint8))
-    with pytest.raises(UserError, match=r"000001\.png holds 255.*000003\.png holds 40.*Bring all"):
+    with pytest.raises(UserError, match=r"000001\.png contains 255.*000003\.png contains 40.*Convert all"):
         NYUDv2DataModule(tmp_path).setup("validate")
 
 
-def test_a_file_with_the_values_of_both_forms_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"000003\.png holds 255.*000003\.png holds 40"):
+def test_mixed_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"000003\.png contains 255.*000003\.png contains 40"):
         NYUDv2DataModule(make_nyudv2(tmp_path, (40, 255, 40, 40))).setup("fit")
 
 
-@pytest.mark.parametrize(("form", "other", "value"), [(FROM_ZERO, FROM_ONE, 40), (FROM_ONE, FROM_ZERO, 255)])
-def test_a_file_of_the_other_form_is_never_read_as_if_it_were_of_the_first(tmp_path, form, other, value):
-    make_nyudv2(tmp_path, form)
+@pytest.mark.parametrize(("encoding", "other", "value"), [(FROM_ZERO, FROM_ONE, 40), (FROM_ONE, FROM_ZERO, 255)])
+def test_other_encoding_is_refused_later(tmp_path, encoding, other, value):
+    make_nyudv2(tmp_path, encoding)
     save_gray(tmp_path / "masks" / "000004.png", np.resize(np.array(other, np.uint8), (40, 50)))
-    with pytest.raises(UserError, match=rf"000004\.png: holds label values that are no class: {value}\."):
+    with pytest.raises(UserError, match=rf"000004\.png: contains label values that are not a class: {value}\."):
         NYUDv2DataModule(tmp_path).dataset("train")[1]
 
 
-def test_validation_is_on_the_test_images(tmp_path):
+def test_val_is_test(tmp_path):
     data = NYUDv2DataModule(make_nyudv2(tmp_path))
     assert names(data, "train") == ["000003", "000004"]
     assert names(data, "val") == names(data, "test") == ["000001"]
@@ -112,7 +114,7 @@ def test_images_may_be_jpegs(tmp_path):
     assert NYUDv2DataModule(tmp_path).dataset("val")[0]["image"].shape == (3, 40, 50)
 
 
-def test_lists_of_paths_are_understood_wherever_they_point(tmp_path):
+def test_lists_of_path_pairs(tmp_path):
     make_nyudv2(tmp_path)
     (tmp_path / "images").rename(tmp_path / "val_images")
     (tmp_path / "masks").rename(tmp_path / "val_labels")
@@ -125,13 +127,13 @@ def test_lists_of_paths_are_understood_wherever_they_point(tmp_path):
     )
 
 
-def test_a_line_that_is_neither_a_name_nor_two_paths_is_an_error(tmp_path):
+def test_bad_line_is_quoted(tmp_path):
     save_list(make_nyudv2(tmp_path) / "test.txt", ["000001", "my images/1.png masks/1.png"])
-    with pytest.raises(UserError, match=r"test\.txt: cannot make out the line 'my images/1\.png masks/1\.png'"):
+    with pytest.raises(UserError, match=r"test\.txt: cannot parse the line 'my images/1\.png masks/1\.png'"):
         NYUDv2DataModule(tmp_path).setup("fit")
 
 
-def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
+def test_missing_files_name_source(tmp_path):
     with pytest.raises(UserError, match=r"(?s)no such folder.*nyu_depth_v2"):
         NYUDv2DataModule(tmp_path / "nothing").setup("fit")
     (make_nyudv2(tmp_path) / "masks" / "000001.png").unlink()
@@ -142,21 +144,21 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
         NYUDv2DataModule(tmp_path).setup("fit")
 
 
-def test_real_labels_come_through_unchanged_and_so_do_their_copies_in_the_other_form(real_data, tmp_path):
+def test_real_labels_in_both_encodings(real_data, tmp_path):
     folder = real_data / "samples" / "nyudv2"
     numbers = [path.stem for path in sorted(folder.glob("[0-9]*[0-9].png"))]
     assert len(numbers) == 5
-    for form in ("zero", "one"):
-        (tmp_path / form / "masks").mkdir(parents=True)
-        (tmp_path / form / "images").symlink_to(folder)
+    for encoding in ("zero", "one"):
+        (tmp_path / encoding / "masks").mkdir(parents=True)
+        (tmp_path / encoding / "images").symlink_to(folder)
         for split in ("train", "test"):
-            save_list(tmp_path / form / f"{split}.txt", numbers)
+            save_list(tmp_path / encoding / f"{split}.txt", numbers)
     raw = {name: np.asarray(Image.open(folder / f"{name}_mask.png")) for name in numbers}
     for name, labels in raw.items():
         (tmp_path / "zero" / "masks" / f"{name}.png").symlink_to(folder / f"{name}_mask.png")
         save_gray(tmp_path / "one" / "masks" / f"{name}.png", np.where(labels == 255, 0, labels + 1).astype(np.uint8))
-    for form in ("zero", "one"):
-        dataset = NYUDv2DataModule(tmp_path / form).dataset("val")
+    for encoding in ("zero", "one"):
+        dataset = NYUDv2DataModule(tmp_path / encoding).dataset("val")
         samples = [dataset[index] for index in range(len(dataset))]
         assert [sample["name"] for sample in samples] == numbers
         for sample in samples:
@@ -164,10 +166,10 @@ def test_real_labels_come_through_unchanged_and_so_do_their_copies_in_the_other_
             assert sample["image"].shape[1:] == sample["mask"].shape
 
 
-def test_the_official_lists_share_out_all_1449_images(real_data, tmp_path, monkeypatch):
+def test_official_lists_cover_all_images(real_data, tmp_path, monkeypatch):
     for split in ("train", "test"):
         (tmp_path / f"{split}.txt").symlink_to(real_data / "splits" / f"nyudv2_{split}.txt")
-    monkeypatch.setattr(Path, "is_file", lambda path: True)  # 2,898 files that need not be written
+    monkeypatch.setattr(Path, "is_file", lambda path: True)  # so that 2,898 files need not exist
     train, test = (names(NYUDv2DataModule(tmp_path), split) for split in ("train", "test"))
     assert (len(train), len(test)) == (795, 654)
     assert sorted(train + test) == [f"{number:06}" for number in range(1, 1450)]

@@ -1,3 +1,5 @@
+"""Person-Part: list files, label values, and real samples."""
+
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ def names(data, split):
     return [sample.name for sample in data.samples(split)]
 
 
-def test_labels_are_palette_indices_in_the_order_of_the_lists(tmp_path):
+def test_palette_labels_in_list_order(tmp_path):
     data = PersonPartDataModule(make_person_part(tmp_path, TRAIN, VAL))
     assert names(data, "train") == TRAIN
     assert names(data, "val") == VAL
@@ -24,23 +26,23 @@ def test_labels_are_palette_indices_in_the_order_of_the_lists(tmp_path):
     assert sample["image"].shape == (3, 46, 52)
 
 
-def test_255_is_void_and_7_is_an_error(tmp_path):
+def test_255_is_ignored_7_is_refused(tmp_path):
     path = make_person_part(tmp_path, TRAIN, VAL) / "masks" / "2010_c.png"
     dataset = PersonPartDataModule(tmp_path).dataset("val")
-    void = np.full((46, 52), 255, np.uint8)
-    save_palette(path, void)
-    assert np.array_equal(dataset[0]["mask"], void)
+    ignored = np.full((46, 52), 255, np.uint8)
+    save_palette(path, ignored)
+    assert np.array_equal(dataset[0]["mask"], ignored)
     save_palette(path, np.full((46, 52), 7, np.uint8))
-    with pytest.raises(UserError, match=r"2010_c\.png: holds label values that are no class: 7\."):
+    with pytest.raises(UserError, match=r"2010_c\.png: contains label values that are not a class: 7\."):
         dataset[0]
 
 
-def test_there_is_no_test_split(tmp_path):
+def test_test_split_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"no test split.*`validate`"):
         PersonPartDataModule(make_person_part(tmp_path, TRAIN, VAL)).setup("test")
 
 
-def test_lists_of_paths_are_understood_wherever_they_point(tmp_path):
+def test_lists_of_path_pairs(tmp_path):
     (make_person_part(tmp_path, TRAIN, VAL) / "masks").rename(tmp_path / "parts")
     save_list(tmp_path / "val.txt", ["/JPEGImages/2008_a.jpg /parts/2008_a.png"])
     data = PersonPartDataModule(tmp_path)
@@ -48,7 +50,7 @@ def test_lists_of_paths_are_understood_wherever_they_point(tmp_path):
     assert np.array_equal(data.dataset("val")[0]["mask"], blocks((43, 51), range(7), seed=1))
 
 
-def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
+def test_missing_files_name_source(tmp_path):
     with pytest.raises(UserError, match=r"(?s)no such folder.*pascal-parts"):
         PersonPartDataModule(tmp_path / "nothing").setup("fit")
     (make_person_part(tmp_path, TRAIN, VAL) / "JPEGImages" / "2008_a.jpg").unlink()
@@ -56,7 +58,7 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path):
         PersonPartDataModule(tmp_path).setup("fit")
 
 
-def test_real_labels_and_colors_are_read_as_they_are(real_data, tmp_path):
+def test_real_labels_and_colors(real_data, tmp_path):
     folder = real_data / "samples" / "person_part"
     listed = [path.stem for path in sorted(folder.glob("*.jpg"))]
     assert len(listed) == 4
@@ -71,9 +73,9 @@ def test_real_labels_and_colors_are_read_as_they_are(real_data, tmp_path):
         assert sample["image"].shape[1:] == sample["mask"].shape
 
 
-def test_the_official_lists_have_the_published_sizes_and_share_no_image(real_data, tmp_path, monkeypatch):
+def test_official_lists_are_disjoint(real_data, tmp_path, monkeypatch):
     for split in ("train", "val"):
         (tmp_path / f"{split}.txt").symlink_to(real_data / "splits" / f"person_part_{split}.txt")
-    monkeypatch.setattr(Path, "is_file", lambda path: True)  # 7,066 files that need not be written
+    monkeypatch.setattr(Path, "is_file", lambda path: True)  # so that 7,066 files need not exist
     train, val = (names(PersonPartDataModule(tmp_path), split) for split in ("train", "val"))
     assert (len(train), len(val), len({*train, *val})) == (1716, 1817, 1716 + 1817)

@@ -1,3 +1,5 @@
+"""Scenes: painting once, cache folder, and concurrent runs."""
+
 import numpy as np
 import pytest
 
@@ -18,13 +20,18 @@ def painted(root, **kwargs):
     return data
 
 
-def test_the_splits_hold_different_scenes_as_the_painter_paints_them(tmp_path):
+def test_splits_hold_painted_scenes(tmp_path):
     data = painted(tmp_path, seed=3)
     assert [len(data.samples(split)) for split in ("train", "val", "test")] == [4, 2, 2]
     sample = data.dataset("val")[1]
-    image, labels = scenes.paint_scene(3, 5, (32, 48))
+    image, mask = scenes.paint_scene(3, 5, (32, 48))
     assert np.array_equal(sample["image"].permute(1, 2, 0), image)
-    assert np.array_equal(sample["mask"], labels)
+    assert np.array_equal(sample["mask"], mask)
+
+
+@pytest.mark.parametrize(("crop_size", "shape"), [(24, (24, 24)), ((24, 40), (24, 40))])
+def test_crop_size_is_one_number_or_two(tmp_path, crop_size, shape):
+    assert painted(tmp_path, crop_size=crop_size).dataset("train")[0]["image"].shape[1:] == shape
 
 
 def test_scenes_are_painted_once(tmp_path, monkeypatch):
@@ -33,12 +40,12 @@ def test_scenes_are_painted_once(tmp_path, monkeypatch):
     painted(tmp_path)
 
 
-def test_each_seed_has_its_own_pictures(tmp_path):
+def test_seeds_give_different_images(tmp_path):
     first, second = (painted(tmp_path, seed=seed).dataset("val")[0]["image"] for seed in (0, 1))
     assert not np.array_equal(first, second)
 
 
-def test_a_run_that_is_stopped_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_interruption_leaves_no_files(tmp_path, monkeypatch):
     def stop(seed, index, size):
         raise KeyboardInterrupt
 
@@ -51,7 +58,7 @@ def test_a_run_that_is_stopped_leaves_nothing_behind(tmp_path, monkeypatch):
     assert len(painted(tmp_path).samples("train")) == 4
 
 
-def test_of_two_runs_that_paint_at_once_the_first_to_finish_wins(tmp_path, monkeypatch):
+def test_first_of_two_painters_wins(tmp_path, monkeypatch):
     paint = scenes.paint_scene
     others: list[bool] = []
 
@@ -67,7 +74,7 @@ def test_of_two_runs_that_paint_at_once_the_first_to_finish_wins(tmp_path, monke
     assert [path.name for path in tmp_path.iterdir()] == [data.root.name]
 
 
-def test_pictures_go_to_the_users_cache_folder_unless_told_otherwise(tmp_path, monkeypatch):
+def test_default_root_is_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert painted(None).root.parent == tmp_path / "refinenet-pl" / "scenes"
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -75,6 +82,6 @@ def test_pictures_go_to_the_users_cache_folder_unless_told_otherwise(tmp_path, m
     assert str(ScenesDataModule().root.parent) == "/home/someone/.cache/refinenet-pl/scenes"
 
 
-def test_unpainted_scenes_are_an_error(tmp_path):
+def test_unpainted_scenes_are_refused(tmp_path):
     with pytest.raises(UserError, match="prepare_data"):
         ScenesDataModule(tmp_path).setup("fit")

@@ -1,3 +1,5 @@
+"""PASCAL VOC: list files, SBD's labels, download, and the real images."""
+
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +7,8 @@ import pytest
 from helpers.fake_data import blocks, make_sbd, make_voc, save_list
 from PIL import Image
 
+from refinenet_pl.data import classes
+from refinenet_pl.data.lists import listed_names, listed_samples
 from refinenet_pl.data.voc import VOC, VOCDataModule
 from refinenet_pl.errors import UserError
 
@@ -16,36 +20,36 @@ def names(data, split):
 
 
 @pytest.mark.parametrize("below", ["", "VOCdevkit", "VOCdevkit/VOC2012"])
-def test_the_root_may_be_any_of_the_folders_around_the_devkit(tmp_path, below):
+def test_root_may_be_any_parent(tmp_path, below):
     data = VOCDataModule(make_voc(tmp_path, TRAIN, VAL) / below)
     assert names(data, "train") == TRAIN
     assert names(data, "val") == VAL
 
 
-def test_labels_are_palette_indices_and_255_is_void(tmp_path):
+def test_palette_labels_255_is_ignored(tmp_path):
     sample = VOCDataModule(make_voc(tmp_path, TRAIN, VAL)).dataset("val")[0]
     labels = blocks((46, 52), [*range(21), 255], seed=2)  # the third image
     assert np.array_equal(sample["mask"], labels)
     assert sample["image"].shape == (3, 46, 52)
 
 
-def test_test_labels_are_not_public(tmp_path):
+def test_test_split_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"not public.*`validate`.*`predict`"):
         VOCDataModule(make_voc(tmp_path, TRAIN, VAL)).test_dataloader()
 
 
-def test_a_missing_root_is_an_error_that_says_where_to_get_the_data(tmp_path):
+def test_missing_root_names_source(tmp_path):
     with pytest.raises(UserError, match=r"(?s)no such folder.*host\.robots\.ox\.ac\.uk.*data\.download=true"):
         VOCDataModule(tmp_path / "nothing").setup("fit")
 
 
-def test_a_missing_list_is_an_error_that_names_it(tmp_path):
+def test_missing_list_is_named(tmp_path):
     (make_voc(tmp_path, TRAIN, VAL) / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").unlink()
     with pytest.raises(UserError, match=r"val\.txt: no such file"):
         VOCDataModule(tmp_path).setup("fit")
 
 
-def test_listed_images_that_are_missing_are_counted_and_named(tmp_path):
+def test_missing_images_are_counted(tmp_path):
     (make_voc(tmp_path, TRAIN, VAL) / "VOCdevkit/VOC2012/SegmentationClass/2007_a.png").unlink()
     with pytest.raises(UserError, match=r"1 of 4 files.*2007_a\.png"):
         VOCDataModule(tmp_path).samples("train")
@@ -55,32 +59,32 @@ def augmented(root, **kwargs):
     return VOCDataModule(root, train_split="trainaug", **kwargs)
 
 
-def test_trainaug_takes_ready_labels_and_their_list(tmp_path):
+def test_trainaug_from_png_and_list(tmp_path):
     data = augmented(make_voc(tmp_path, TRAIN, VAL, augmented=[*TRAIN, "2008_x"]))
     assert names(data, "train") == [*TRAIN, "2008_x"]
     assert {sample.mask.parent.name for sample in data.samples("train")} == {"SegmentationClassAug"}
     assert {sample.mask.parent.name for sample in data.samples("val")} == {"SegmentationClass"}
 
 
-def test_trainaug_without_its_list_is_all_ready_labels_but_those_of_val(tmp_path):
+def test_trainaug_from_png_without_list(tmp_path):
     make_voc(tmp_path, TRAIN, VAL, augmented=[*TRAIN, "2008_x"])
     (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt").unlink()
     assert names(augmented(tmp_path), "train") == [*sorted(TRAIN), "2008_x"]
 
 
-def test_lists_of_path_pairs_are_understood(tmp_path):
+def test_lists_of_path_pairs(tmp_path):
     make_voc(tmp_path, TRAIN, VAL, augmented=[*TRAIN, "2008_x"])
     lines = ["/JPEGImages/2008_x.jpg /SegmentationClassAug/2008_x.png", ""]
     save_list(tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt", lines)
     assert names(augmented(tmp_path), "train") == ["2008_x"]
 
 
-def test_a_trainaug_list_with_validation_images_is_an_error(tmp_path):
+def test_trainaug_list_with_val_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"1 of its images are also validation images, such as 2007_c"):
         augmented(make_voc(tmp_path, TRAIN, VAL, augmented=[*TRAIN, *VAL])).samples("train")
 
 
-def test_trainaug_from_sbd_is_the_union_without_val_and_prefers_vocs_own_labels(tmp_path):
+def test_trainaug_from_sbd_prefers_voc(tmp_path):
     make_voc(tmp_path, TRAIN, VAL)
     make_sbd(tmp_path, train=["2008_x", "2007_c", "2007_a"], val=["2008_yy"])
     samples = augmented(tmp_path).samples("train")
@@ -90,7 +94,7 @@ def test_trainaug_from_sbd_is_the_union_without_val_and_prefers_vocs_own_labels(
 
 
 @pytest.mark.parametrize("below", ["", "dataset"])
-def test_sbd_labels_are_read_from_matlab_files(tmp_path, below):
+def test_sbd_mat_labels(tmp_path, below):
     make_voc(tmp_path / "voc", TRAIN, VAL)
     root = make_sbd(tmp_path / "sbd", train=["2008_x"], val=[]) / "benchmark_RELEASE" / below
     dataset = augmented(tmp_path / "voc", sbd_root=root).dataset("train")
@@ -98,12 +102,12 @@ def test_sbd_labels_are_read_from_matlab_files(tmp_path, below):
     assert np.array_equal(dataset[2]["mask"], blocks((33, 45), range(21), seed=len("2008_x")))
 
 
-def test_trainaug_without_any_such_labels_is_an_error_that_says_what_to_put_where(tmp_path):
+def test_trainaug_without_labels_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"SegmentationClassAug.*benchmark_RELEASE/dataset/cls.*data\.sbd_root"):
         augmented(make_voc(tmp_path, TRAIN, VAL)).setup("fit")
 
 
-def test_a_download_is_made_only_where_voc_is_missing_and_its_failure_explained(tmp_path, monkeypatch):
+def test_download_only_if_missing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no network")
 
@@ -114,14 +118,27 @@ def test_a_download_is_made_only_where_voc_is_missing_and_its_failure_explained(
         VOCDataModule(tmp_path / "nothing", download=True).prepare_data()
 
 
-def test_the_colors_are_the_devkits(real_data):
+def test_voc_table_is_in_classes():
+    assert classes.VOC is VOC is VOCDataModule.classes
+    assert len(VOC) == 21
+    assert (VOC.names[0], VOC.names[20]) == ("background", "tvmonitor")
+
+
+def test_list_paths_may_be_strings(tmp_path):
+    path = tmp_path / "list.txt"
+    save_list(path, ["a", "b"])
+    assert listed_names(str(path)) == listed_names(path) == ["a", "b"]
+    assert listed_samples(str(path), "images", "masks") == listed_samples(path, "images", "masks")
+
+
+def test_colors_match_devkit(real_data):
     path = next((real_data / "voc/VOCdevkit/VOC2012/SegmentationClass").glob("*.png"))
     palette = np.array(Image.open(path).getpalette()).reshape(-1, 3)
     assert np.array_equal(palette[:21], VOC.colors)
 
 
 @pytest.mark.parametrize(("train_split", "count"), [("train", 437), ("trainaug", 537)])
-def test_all_real_images_are_read(real_data, train_split, count):
+def test_real_images_are_read(real_data, train_split, count):
     data = VOCDataModule(real_data / "voc", train_split)
     assert len(data.samples("val")) == 120
     dataset = data.dataset("train")
@@ -133,8 +150,8 @@ def test_all_real_images_are_read(real_data, train_split, count):
         assert sample["image"].shape[1:] == sample["mask"].shape
 
 
-def test_the_official_lists_make_the_official_union(real_data, tmp_path, monkeypatch):
-    # SBD's own lists are not at hand; its union with VOC minus val must give the official list from any cover of it.
+def test_official_lists_make_trainaug(real_data, tmp_path, monkeypatch):
+    # SBD's own lists are not available. Any lists that cover the official one must reproduce it.
     train, val, union = (
         (real_data / "splits" / f"voc_{name}.txt").read_text().split() for name in ("train", "val", "trainaug")
     )
@@ -146,7 +163,7 @@ def test_the_official_lists_make_the_official_union(real_data, tmp_path, monkeyp
     (tmp_path / "cls").mkdir()
     save_list(tmp_path / "train.txt", sorted({*union, *val} - set(train[::2])))
     save_list(tmp_path / "val.txt", val[:700])
-    monkeypatch.setattr(Path, "is_file", lambda path: True)  # 21,164 files that need not be written
+    monkeypatch.setattr(Path, "is_file", lambda path: True)  # so that 21,164 files need not exist
     samples = data.samples("train")
     assert [sample.name for sample in samples] == sorted(union)
     assert sum(sample.mask.suffix == ".png" for sample in samples) == 1464

@@ -1,4 +1,4 @@
-"""Averaged weights."""
+"""Exponential moving average of the weights."""
 
 from pathlib import Path
 from typing import Any
@@ -7,20 +7,16 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from helpers.probes import Validations, copied, same, tensors
-from helpers.tiny_fit import (
-    TinyData,
-    tiny_task,
-    tiny_trainer,
-)
+from helpers.tiny_fit import TinyData, tiny_task, tiny_trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from refinenet_pl.training.callbacks import EMA
+from refinenet_pl.training.ema import EMA
 from refinenet_pl.training.schedules import Constant
 
 
 class Weights(pl.Callback):
-    """Notes the network's weights after every training batch and in every validation."""
+    """Records the weights after each training batch and in each validation."""
 
     def __init__(self) -> None:
         self.trained: list[dict[str, Tensor]] = []
@@ -34,7 +30,7 @@ class Weights(pl.Callback):
             self.validated.append(copied(pl_module))
 
 
-def test_before_the_first_update_the_average_is_the_network_as_it_starts(tmp_path: Path):
+def test_average_starts_as_the_network(tmp_path: Path):
     task, weights = tiny_task(), Weights()
     start = copied(task)
     trainer = tiny_trainer(tmp_path, num_sanity_val_steps=1, callbacks=[EMA(), weights])
@@ -42,7 +38,7 @@ def test_before_the_first_update_the_average_is_the_network_as_it_starts(tmp_pat
     assert same(weights.validated[0], start)
 
 
-def test_averaged_weights_follow_the_documented_recursion_in_validation_and_checkpoint(tmp_path: Path):
+def test_average_follows_the_formula(tmp_path: Path):
     decay = 0.3
     task, weights, checkpoint = tiny_task(), Weights(), ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
     trainer = tiny_trainer(tmp_path, max_epochs=3, callbacks=[EMA(decay), weights, checkpoint])
@@ -51,7 +47,7 @@ def test_averaged_weights_follow_the_documented_recursion_in_validation_and_chec
     average = weights.trained[0]
     for n, current in list(enumerate(weights.trained))[1:]:
         warm = min(decay, (1 + n) / (10 + n))
-        assert (warm < decay) == (n < 3), "both the warm-up and the decay itself are tried"
+        assert (warm < decay) == (n < 3), "covers the warm-up and the final decay"
         average = {
             name: warm * average[name] + (1 - warm) * value if value.is_floating_point() else value
             for name, value in current.items()
@@ -63,7 +59,7 @@ def test_averaged_weights_follow_the_documented_recursion_in_validation_and_chec
     assert same(saved["current_model_state"], weights.trained[-1])
 
 
-def test_a_checkpoint_validated_after_the_fit_gives_the_figures_of_its_own_average(tmp_path: Path):
+def test_validate_uses_the_saved_average(tmp_path: Path):
     task, data, seen = tiny_task(schedule=Constant()), TinyData(), Validations()
     checkpoint = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
     trainer = tiny_trainer(tmp_path, max_epochs=3, callbacks=[EMA(0.9), seen, checkpoint])
@@ -79,7 +75,7 @@ def test_a_checkpoint_validated_after_the_fit_gives_the_figures_of_its_own_avera
     np.testing.assert_array_equal(again.matrix(0), first)
 
 
-def test_the_average_lives_on_the_trainers_device_from_the_start():
+def test_average_is_on_the_device():
     class Strategy:
         root_device = torch.device("meta")
 

@@ -1,4 +1,4 @@
-"""The notebooks' cells run, one after the other, with few steps and a small dataset."""
+"""The notebooks run, with few steps and a small dataset."""
 
 import json
 from pathlib import Path
@@ -20,4 +20,4 @@ def test_cells_run(path, tmp_path, monkeypatch):
         if cell["cell_type"] == "code":
             source = "".join(cell["source"]).replace("STEPS = 60", "STEPS = 2")
             exec(compile(source, path.name, "exec"), names)
-    assert names["predicted"].shape == names["sample"]["mask"].shape
+    assert names["prediction"].shape == names["sample"]["mask"].shape

@@ -1,4 +1,4 @@
-"""Confusion matrices per image: counts, order, and the file."""
+"""Confusion matrices per image: content, order, and the file."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ MATRICES = {
 }
 
 
-def make_images(*names: str) -> ImageMatrices:
+def collect(*names: str) -> ImageMatrices:
     images = ImageMatrices(NAMES)
     for name in names:
         images.add(name, torch.from_numpy(MATRICES[name]))
@@ -40,8 +40,8 @@ def assert_same(first: ImageMatrices, second: ImageMatrices) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_counts_are_sorted_by_name():
-    images = make_images("b", "frankfurt/a", "a")
+def test_arrays_are_sorted_by_name():
+    images = collect("b", "frankfurt/a", "a")
     assert images.names == ["a", "b", "frankfurt/a"]
     np.testing.assert_array_equal(images.total(), sum(MATRICES.values()))
     expected = [MATRICES[name] for name in images.names]
@@ -50,39 +50,43 @@ def test_counts_are_sorted_by_name():
     np.testing.assert_array_equal(images.predicted_pixels(), [matrix.sum(0) for matrix in expected])
 
 
+def test_mean_iou_is_over_target_classes():
+    images = ImageMatrices(NAMES)
+    images.add("all ignored", np.zeros((3, 3), np.int64))
+    images.add("one class, another predicted", np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]]))
+    images.add("three classes", np.array([[5, 1, 0], [0, 2, 2], [1, 0, 0]]))
+    found = images.mean_iou()
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, [np.nan, 3 / 4, (5 / 7 + 2 / 5 + 0) / 3], rtol=1e-15)
+    assert collect().mean_iou().shape == (0,)
+
+
 def test_merge_order_does_not_matter():
-    whole = make_images("a", "b", "frankfurt/a")
+    whole = collect("a", "b", "frankfurt/a")
     for parts in ([("b",), ("a", "frankfurt/a")], [("frankfurt/a", "a"), (), ("b",)]):
-        merged = make_images()
+        merged = collect()
         for part in parts:
-            merged.merge(make_images(*part))
+            merged.merge(collect(*part))
         assert_same(merged, whole)
 
 
 def test_duplicate_name_is_refused():
     with pytest.raises(UserError, match="'b'"):
-        make_images("b", "b")
+        collect("b", "b")
     with pytest.raises(UserError, match="'a'"):
-        make_images("a").merge(make_images("b", "a"))
+        collect("a").merge(collect("b", "a"))
 
 
-def test_mean_iou_of_images():
-    # "a" has no pixels. "b" has road (5 of 8) and sky (almost all correct). "frankfurt/a" has car (7 of 10); its sky is
-    # only predicted.
-    expected = [np.nan, (5 / 8 + (2**40 + 1) / (2**40 + 3)) / 2, 7 / 10]
-    np.testing.assert_allclose(make_images("b", "frankfurt/a", "a").mean_iou(), expected, rtol=1e-15)
-
-
-def test_file_round_trip(tmp_path: Path):
+def test_file_restores_counts_and_names(tmp_path: Path):
     path = tmp_path / "new" / "per_image.npz"
-    for images in (make_images("b", "frankfurt/a", "a"), make_images()):
+    for images in (collect("b", "frankfurt/a", "a"), collect()):
         images.save(path)
         assert_same(ImageMatrices.load(path), images)
     assert [file.name for file in path.parent.iterdir()] == ["per_image.npz"]
 
 
-def test_file_is_plain_numpy(tmp_path: Path):
-    make_images("b", "frankfurt/a").save(tmp_path / "per_image.npz")
+def test_file_is_plain_numpy_arrays(tmp_path: Path):
+    collect("b", "frankfurt/a").save(tmp_path / "per_image.npz")
     with np.load(tmp_path / "per_image.npz", allow_pickle=False) as file:
         matrices = np.zeros((2, 3, 3), np.int64)
         matrices[file["image"], file["true"], file["predicted"]] = file["pixels"]
@@ -91,24 +95,24 @@ def test_file_is_plain_numpy(tmp_path: Path):
     np.testing.assert_array_equal(matrices, [MATRICES["b"], MATRICES["frankfurt/a"]])
 
 
-def test_file_stays_small(tmp_path: Path):
+def test_file_of_2000_images_is_small(tmp_path: Path):
     rng = np.random.default_rng(0)
     images = ImageMatrices([f"class {index}" for index in range(150)])
     for index in range(2000):
-        classes = rng.choice(150, 10, replace=False)
+        present = rng.choice(150, 10, replace=False)
         matrix = np.zeros((150, 150), np.int64)
-        matrix[np.ix_(classes, classes)] = rng.integers(0, 5000, (10, 10))
+        matrix[np.ix_(present, present)] = rng.integers(0, 5000, (10, 10))
         images.add(f"ADE_val_{index:08d}", matrix)
     images.save(tmp_path / "per_image.npz")
     assert (tmp_path / "per_image.npz").stat().st_size < 2_000_000
 
 
-def test_unusable_files_are_refused(tmp_path: Path):
+def test_unusable_file_is_refused(tmp_path: Path):
     path = tmp_path / "per_image.npz"
     with pytest.raises(UserError, match=r"per_image\.npz: no such file.*validate"):
         ImageMatrices.load(path)
     path.write_bytes(b"PK\x03\x04 not an archive")
-    with pytest.raises(UserError, match="holds no per-image matrices"):
+    with pytest.raises(UserError, match="cannot read per-image confusion matrices"):
         ImageMatrices.load(path)
     np.savez_compressed(path, names=np.array(["a"]))
     with pytest.raises(UserError, match="class_names"):
@@ -119,7 +123,7 @@ def test_unusable_files_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("key", "value"), [("image", 1), ("true", 3), ("predicted", -1), ("pixels", -5)])
-def test_numbers_out_of_range(tmp_path: Path, key: str, value: int):
+def test_invalid_numbers_are_refused(tmp_path: Path, key: str, value: int):
     path = tmp_path / "per_image.npz"
     content = {name: np.array([0]) for name in ("image", "true", "predicted", "pixels")} | {key: np.array([value])}
     np.savez_compressed(path, class_names=np.array(NAMES), names=np.array(["a"]), **content)  # type: ignore[arg-type]
@@ -129,7 +133,7 @@ def test_numbers_out_of_range(tmp_path: Path, key: str, value: int):
 
 def test_truncated_file_is_refused(tmp_path: Path):
     path = tmp_path / "per_image.npz"
-    make_images("b", "a").save(path)
+    collect("b", "a").save(path)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(UserError, match="holds no per-image matrices"):
+    with pytest.raises(UserError, match="cannot read per-image confusion matrices"):
         ImageMatrices.load(path)

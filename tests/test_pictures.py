@@ -1,4 +1,4 @@
-"""Colored masks: values, colors and sizes."""
+"""Masks in color, read back from files: values, colors and sizes."""
 
 from pathlib import Path
 
@@ -19,49 +19,49 @@ RGB = np.array(
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
 def test_palette_file_holds_class_indices(tmp_path: Path, dtype: type):
     save_picture(tmp_path / "mask.png", palette_image(MASK.astype(dtype), COLORS))
-    with Image.open(tmp_path / "mask.png") as image:
-        assert image.mode == "P"
-        np.testing.assert_array_equal(np.asarray(image), MASK)
-        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), RGB)
+    with Image.open(tmp_path / "mask.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), MASK)
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), RGB)
 
 
-def test_palette_of_255_classes(tmp_path: Path):
+def test_palette_holds_255_classes(tmp_path: Path):
     mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
     save_picture(tmp_path / "mask.png", palette_image(mask, voc_colors(255)))
-    with Image.open(tmp_path / "mask.png") as image:
-        np.testing.assert_array_equal(np.asarray(image), mask)
-        colors = np.asarray(image.convert("RGB")).reshape(256, 3)
+    with Image.open(tmp_path / "mask.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), mask)
+        colors = np.asarray(picture.convert("RGB")).reshape(256, 3)
     np.testing.assert_array_equal(colors, [*voc_colors(255), (255, 255, 255)])
 
 
-def test_colorize():
+def test_ignored_pixels_are_white():
     np.testing.assert_array_equal(colorize(MASK, COLORS), RGB)
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.25, 0.5, 1.0])
 def test_overlay_blends_by_opacity(opacity: float):
     image = np.random.default_rng(0).integers(0, 256, (2, 3, 3), dtype=np.uint8)
-    blended = overlay(image, MASK, COLORS, opacity)
-    assert blended.dtype == np.uint8
+    mixed = overlay(image, MASK, COLORS, opacity)
+    assert mixed.dtype == np.uint8
     exact = (1 - opacity) * image.astype(float) + opacity * RGB.astype(float)
-    assert np.abs(blended - exact).max() <= 0.5
+    assert np.abs(mixed - exact).max() <= 0.5
 
 
-def test_panel_layout():
+def test_panel_shows_image_target_prediction():
     image = np.full((2, 3, 3), 77, np.uint8)
     prediction = np.zeros_like(MASK)
-    result = panel(image, MASK, prediction, COLORS)
-    assert result.shape == (2, 3 * 3 + 16, 3)
-    assert result.dtype == np.uint8
-    np.testing.assert_array_equal(result[:, :3], image)
-    np.testing.assert_array_equal(result[:, 11:14], RGB)
-    np.testing.assert_array_equal(result[:, 22:], np.broadcast_to(COLORS[0], (2, 3, 3)))
-    assert (result[:, 3:11] == 255).all()
-    assert (result[:, 14:22] == 255).all()
+    shown = panel(image, MASK, prediction, COLORS)
+    assert shown.shape == (2, 3 * 3 + 16, 3)
+    assert shown.dtype == np.uint8
+    np.testing.assert_array_equal(shown[:, :3], image)
+    np.testing.assert_array_equal(shown[:, 11:14], RGB)
+    np.testing.assert_array_equal(shown[:, 22:], np.broadcast_to(COLORS[0], (2, 3, 3)))
+    assert (shown[:, 3:11] == 255).all()
+    assert (shown[:, 14:22] == 255).all()
 
 
-def test_save_replaces_file(tmp_path: Path):
-    path = tmp_path / "some" / "where" / "picture.v1.png"  # a name with two dots
+def test_saving_replaces_the_file(tmp_path: Path):
+    path = tmp_path / "some" / "where" / "picture.v1.png"  # the name has two dots
     save_picture(path, np.zeros((2, 2, 3), np.uint8))
     save_picture(path, RGB)
     assert [file.name for file in path.parent.iterdir()] == [path.name]

@@ -1,4 +1,4 @@
-"""Metrics against the Cityscapes scripts and a transcription of the VOC devkit."""
+"""Metrics against Cityscapes' own scripts, and against the VOC devkit's evaluation in numpy."""
 
 import copy
 import math
@@ -19,17 +19,17 @@ from refinenet_pl.evaluation import ConfusionMatrix, class_iou, mean_iou
 TRAIN, BUS, MOTORCYCLE = (CITYSCAPES.names.index(name) for name in ("train", "bus", "motorcycle"))
 
 
-def add_noise(target: np.ndarray, classes: Sequence[int], seed: int) -> np.ndarray:
-    """Make a prediction that is correct on three of four pixels; ignored pixels get random classes."""
+def disturbed(target: np.ndarray, classes: Sequence[int], seed: int) -> np.ndarray:
+    """A prediction that is right on three of four pixels. Ignored pixels get classes too."""
     rng = np.random.default_rng(seed)
-    noise = rng.choice(classes, target.shape).astype(np.uint8)
-    return np.where((rng.random(target.shape) < 0.75) & (target != IGNORE_INDEX), target, noise)
+    guessed = rng.choice(classes, target.shape).astype(np.uint8)
+    return np.where((rng.random(target.shape) < 0.75) & (target != IGNORE_INDEX), target, guessed)
 
 
 @pytest.fixture
 def val_split(tmp_path: Path) -> Path:
-    """Make three images with all label ids but two: train is absent, bus is only predicted."""
-    ids = [label_id for label_id in range(34) if label_id not in (EVALUATED_IDS[TRAIN], EVALUATED_IDS[BUS])]
+    """Three images with all ids but two: train is absent, and bus is only predicted."""
+    ids = [index for index in range(34) if index not in (EVALUATED_IDS[TRAIN], EVALUATED_IDS[BUS])]
     for seed in range(3):
         stem = f"frankfurt_000000_{seed:06d}"
         labels = blocks((64, 128), ids, seed, block=5)
@@ -38,13 +38,13 @@ def val_split(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_metrics_match_cityscapes_scripts(val_split: Path):
+def test_metrics_equal_cityscapes_scripts(val_split: Path):
     ours, targets, predictions = ConfusionMatrix(len(CITYSCAPES)), [], []
     dataset = CityscapesDataModule(val_split).dataset("val")
     classes = [index for index in range(len(CITYSCAPES)) if index != TRAIN]
     for index, sample in enumerate(dataset.samples):
         target = dataset[index]["mask"]
-        prediction = add_noise(target.numpy(), classes, seed=index)
+        prediction = disturbed(target.numpy(), classes, seed=index)
         ours.update(torch.from_numpy(prediction), target)
         targets.append(str(sample.mask))
         predictions.append(str(val_split / "predictions" / f"{index}.png"))
@@ -64,29 +64,29 @@ def test_metrics_match_cityscapes_scripts(val_split: Path):
 
 
 def voc_devkit(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], float]:
-    """Compute the IoU of 21 classes and their mean in percent from a joint histogram, as VOCevalseg.m does."""
+    """IoU in percent of 21 classes, and their mean, from a joint histogram of target and result as in VOCevalseg.m."""
     number = 21
     counts = np.zeros(number**2)
-    for prediction, target in pairs:
+    for result, target in pairs:
         counted = target < 255
-        joint = 1 + target[counted].astype(float) + number * prediction[counted].astype(float)
+        joint = 1 + target[counted].astype(float) + number * result[counted].astype(float)
         counts += np.histogram(joint, bins=np.arange(1, number**2 + 2))[0]
-    table = counts.reshape(number, number).T  # column by column, as MATLAB fills it
+    table = counts.reshape(number, number).T  # MATLAB fills columns first
     accuracies = []
     for j in range(number):
-        correct = table[j, j]
-        union = table[j].sum() + table[:, j].sum() - correct
+        in_target, in_result, correct = table[j].sum(), table[:, j].sum(), table[j, j]
+        union = in_target + in_result - correct
         accuracies.append(100 * correct / union if union else math.nan)
     return accuracies, sum(accuracies) / number
 
 
-@pytest.mark.parametrize("absent", [(), (7,)], ids=["all classes", "car absent"])
-def test_voc_convention_matches_devkit(absent: tuple[int, ...]):
+@pytest.mark.parametrize("absent", [(), (7,)], ids=["all classes", "no car"])
+def test_voc_convention_equals_devkit(absent: tuple[int, ...]):
     classes = [index for index in range(21) if index not in absent]
     ours, pairs = ConfusionMatrix(21), []
     for seed, size in enumerate([(90, 120), (101, 77), (64, 64)]):
         target = blocks(size, [*classes, IGNORE_INDEX], seed, block=6)
-        pairs.append((add_noise(target, classes, seed), target))
+        pairs.append((disturbed(target, classes, seed), target))
         ours.update(*map(torch.from_numpy, pairs[-1]))
     accuracies, average = voc_devkit(pairs)
     np.testing.assert_allclose(100 * class_iou(ours.compute()), accuracies, rtol=1e-13)

@@ -172,7 +172,7 @@ def test_runs_over_other_images_are_refused_with_both_folders(made, tmp_path):
     images = ImageMatrices(CLASSES)
     images.add("another", np.eye(3, dtype=np.int64))
     images.save(other)
-    with pytest.raises(UserError, match=r"pooling-none_seed-0[\s\S]*pooling-improved_seed-1[\s\S]*in one alone"):
+    with pytest.raises(UserError, match=r"pooling-none_seed-0[\s\S]*pooling-improved_seed-1[\s\S]*in only one run"):
         summarize_study(load_study(made[0]), tmp_path / "runs")
 
 

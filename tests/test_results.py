@@ -1,4 +1,4 @@
-"""The metrics in results.json and the printed table: all metrics, all classes, valid JSON."""
+"""results.json and the table: all metrics, all classes, valid JSON, atomic writes."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def test_undefined_metrics_are_none():
     assert summary["miou_conventions"] == {"cityscapes": None, "voc": None, "matlab": None, "absent_as_zero": 0.0}
 
 
-def test_summary_of_boundaries():
+def test_boundary_summary():
     target = torch.zeros(20, 20, dtype=torch.uint8)
     target[:, 10:] = 1
     prediction = target.clone()
@@ -57,7 +57,7 @@ def test_summary_of_boundaries():
     for metric in (boundary, trimap):
         metric.update(prediction, target)
     summary = summarize_boundaries(boundary, trimap, NAMES)
-    # The boundary regions are rings of one pixel. They differ in one column and at the ends of two rows.
+    # The regions are rings of one pixel. They differ in one column and in the ends of two rows.
     road, car = 36 / (56 + 54 - 36), 38 / (56 + 58 - 38)
     per_class = {"road": pytest.approx(road), "car": pytest.approx(car), "train": None, "sky": None}
     assert summary["boundary_iou"] == {
@@ -68,36 +68,36 @@ def test_summary_of_boundaries():
     assert summary["trimap_iou"] == {"1": pytest.approx((0 + 1 / 2) / 2), "3": pytest.approx((2 / 3 + 3 / 4) / 2)}
 
 
-def image_matrices(matrices: list[torch.Tensor]) -> ImageMatrices:
+def to_images(matrices: list[torch.Tensor]) -> ImageMatrices:
     images = ImageMatrices(NAMES)
     for index, matrix in enumerate(matrices):
         images.add(str(index), matrix)
     return images
 
 
-def test_summary_of_intervals():
-    intervals = summarize_intervals(image_matrices([MATRIX, MATRIX.flip(1), 3 * MATRIX]))
+def test_intervals_of_absent_classes_are_none():
+    intervals = summarize_intervals(to_images([MATRIX, MATRIX.flip(1), 3 * MATRIX]))
     assert (intervals["level"], intervals["resamples"]) == (0.95, 10_000)
     low, high = intervals["miou"]
     assert 0 <= low < high <= 1
     assert intervals["per_class_iou"].keys() == set(NAMES)
-    assert summarize_intervals(image_matrices([MATRIX, MATRIX]))["per_class_iou"] == {
+    assert summarize_intervals(to_images([MATRIX, MATRIX]))["per_class_iou"] == {
         "road": pytest.approx([6 / 9] * 2), "car": pytest.approx([0.3] * 2), "train": None, "sky": [0.0, 0.0]
     }  # fmt: skip
 
 
-def test_summary_needs_all_class_names():
+def test_summary_needs_one_name_per_class():
     with pytest.raises(ValueError, match="zip"):
         summarize(MATRIX, NAMES[:3])
 
 
-def test_large_counts_stay_exact(tmp_path: Path):
+def test_large_counts_stay_exact_in_json(tmp_path: Path):
     matrix = MATRIX + 2**53 + 1
     write_json(tmp_path / "results.json", summarize(matrix, NAMES))
     assert json.loads((tmp_path / "results.json").read_text())["confusion_matrix"] == matrix.tolist()
 
 
-def test_empty_results_are_valid_json(tmp_path: Path):
+def test_empty_results_are_strict_json(tmp_path: Path):
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
@@ -106,7 +106,7 @@ def test_empty_results_are_valid_json(tmp_path: Path):
     assert json.loads((tmp_path / "results.json").read_text(), parse_constant=refuse) == summary
 
 
-def test_write_json_replaces_file(tmp_path: Path):
+def test_writing_replaces_the_file(tmp_path: Path):
     path = tmp_path / "new" / "folder" / "results.json"
     write_json(path, {"miou": 0.1})
     write_json(path, {"miou": 0.2})
@@ -114,7 +114,7 @@ def test_write_json_replaces_file(tmp_path: Path):
     assert json.loads(path.read_text()) == {"miou": 0.2}
 
 
-def test_failed_write_keeps_old_file(tmp_path: Path):
+def test_failed_write_keeps_the_old_file(tmp_path: Path):
     path = tmp_path / "results.json"
     write_json(path, {"miou": 0.1})
     with pytest.raises(ValueError, match="JSON"):
@@ -122,8 +122,8 @@ def test_failed_write_keeps_old_file(tmp_path: Path):
     assert json.loads(path.read_text()) == {"miou": 0.1}
 
 
-def test_table_has_all_classes():
-    class_names = ("road", "a class with rather a long name", "train", "sky")
+def test_table_has_a_row_per_class():
+    class_names = ("road", "a class with a rather long name", "train", "sky")
     ends = dict(zip(class_names, ([0.61254, 0.7], [0.25, 0.4], None, [0.0, 0.0]), strict=True))
     results = summarize(MATRIX, class_names) | {
         "intervals": {"miou": [0.3, 0.35], "per_class_iou": ends, "level": 0.95, "resamples": 10},
@@ -136,7 +136,7 @@ def test_table_has_all_classes():
     assert ["class", "IoU %", "95 % interval", "boundary IoU %"] in rows
     for row in (
         ["road", "66.67", "61.25 to 70.00", "50.00"],
-        ["a class with rather a long name", "30.00", "25.00 to 40.00", "25.00"],
+        ["a class with a rather long name", "30.00", "25.00 to 40.00", "25.00"],
         ["train", "–", "–", "–"],
         ["sky", "0.00", "0.00 to 0.00", "0.00"],
         ["mean IoU", "32.22", "30.00 to 35.00", "25.00"],

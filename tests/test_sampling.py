@@ -1,46 +1,58 @@
+"""Samplers of evaluation and training."""
+
 import itertools
 
 import pytest
 import torch
 from torch.utils.data import DistributedSampler
 
-from refinenet_pl.data.sampling import EvaluationSampler, training_sampler
+from refinenet_pl.data.sampling import evaluation_sampler, training_sampler
+from refinenet_pl.errors import UserError
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 8, 101])
+@pytest.mark.parametrize("count", [4, 5, 8, 101])
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
-def test_evaluation_visits_each_sample_exactly_once_over_all_processes(count, world):
-    samplers = [EvaluationSampler(range(count), world, rank) for rank in range(world)]
-    dealt = [list(sampler) for sampler in samplers]
-    assert sorted(itertools.chain(*dealt)) == list(range(count))
-    assert [len(sampler) for sampler in samplers] == [len(indices) for indices in dealt]
+def test_each_sample_exactly_once(count, world):
+    samplers = [evaluation_sampler(range(count), world, rank) for rank in range(world)]
+    indices = [list(sampler) for sampler in samplers]
+    assert indices == [list(range(rank, count, world)) for rank in range(world)]
+    assert sorted(itertools.chain(*indices)) == list(range(count))
+    assert [len(sampler) for sampler in samplers] == [len(drawn) for drawn in indices]
 
 
-def test_evaluation_goes_in_order_and_deals_in_turn():
-    assert list(EvaluationSampler(range(5))) == [0, 1, 2, 3, 4]
-    assert list(EvaluationSampler(range(5), 2, 0)) == [0, 2, 4]
-    assert list(EvaluationSampler(range(5), 2, 1)) == [1, 3]
+@pytest.mark.parametrize(("count", "world"), [(0, 1), (1, 2), (3, 4)])
+def test_fewer_samples_than_processes(count, world):
+    for rank in range(world):
+        with pytest.raises(UserError, match=f"{count} images cannot be split across {world} devices.*fewer devices"):
+            evaluation_sampler(range(count), world, rank)
 
 
-def test_the_evaluation_order_is_the_same_in_every_epoch():
-    sampler = EvaluationSampler(range(7))
+def test_defaults_come_from_the_run(monkeypatch):
+    assert list(evaluation_sampler(range(5))) == [0, 1, 2, 3, 4]
+    monkeypatch.setattr("refinenet_pl.data.sampling._world_and_rank", lambda: (2, 1))
+    assert list(evaluation_sampler(range(5))) == [1, 3]
+    assert list(evaluation_sampler(range(5), rank=0)) == [0, 2, 4]
+
+
+def test_evaluation_ignores_epoch():
+    sampler = evaluation_sampler(range(7))
     sampler.set_epoch(3)
     assert list(sampler) == list(range(7))
 
 
-def test_lightning_takes_the_evaluation_sampler_for_a_distributed_one():
-    assert isinstance(EvaluationSampler(range(3)), DistributedSampler)
+def test_evaluation_sampler_is_distributed():
+    assert isinstance(evaluation_sampler(range(3)), DistributedSampler)  # Lightning replaces other samplers
 
 
 def order(seed, epoch, count=50):
     torch.manual_seed(seed)
     sampler = training_sampler(range(count))
     sampler.set_epoch(epoch)
-    torch.rand(7)  # what the run has drawn since must not matter
+    torch.rand(7)  # later random numbers must not change the order
     return list(sampler)
 
 
-def test_the_training_order_follows_the_global_seed_and_the_epoch_only():
+def test_training_order_from_seed_and_epoch():
     assert order(seed=1, epoch=0) == order(seed=1, epoch=0)
     assert order(seed=1, epoch=0) != order(seed=1, epoch=1)
     assert order(seed=1, epoch=0) != order(seed=2, epoch=0)

@@ -1,4 +1,4 @@
-"""The schedules against their closed forms, at and past the last step, and through a resumed run."""
+"""Schedules against their formulas, past the last step, and in a resumed run."""
 
 import math
 from itertools import pairwise
@@ -52,7 +52,7 @@ every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
         (Constant(warmup_steps=1), 0, 1.0),
     ],
 )
-def test_the_factor_is_the_closed_form(schedule: Schedule, step: int, expected: float) -> None:
+def test_factor_is_the_formula(schedule: Schedule, step: int, expected: float) -> None:
     assert schedule.factor(step, TOTAL) == pytest.approx(expected, rel=1e-12)
 
 
@@ -68,7 +68,7 @@ def test_the_factor_is_the_closed_form(schedule: Schedule, step: int, expected: 
     ],
 )
 @pytest.mark.parametrize("step", [TOTAL, TOTAL + 1, 10 * TOTAL])
-def test_past_the_last_step_the_factor_keeps_its_final_value(schedule: Schedule, final: float, step: int) -> None:
+def test_factor_is_constant_past_the_end(schedule: Schedule, final: float, step: int) -> None:
     factor = schedule.factor(step, TOTAL)
     assert isinstance(factor, float)
     assert factor == pytest.approx(final, rel=1e-12)
@@ -76,14 +76,14 @@ def test_past_the_last_step_the_factor_keeps_its_final_value(schedule: Schedule,
 
 @every_schedule
 @pytest.mark.parametrize("total", [1, 3, TOTAL])
-def test_every_factor_is_a_real_number_between_0_and_1(schedule: Schedule, total: int) -> None:
+def test_factors_are_between_0_and_1(schedule: Schedule, total: int) -> None:
     factors = [schedule.factor(step, total) for step in range(2 * total)]
     assert all(isinstance(factor, float) and 0 <= factor <= 1 for factor in factors)
     assert factors[0] > 0
 
 
 @pytest.mark.parametrize("kind", [Constant, Poly, Cosine, MultiStep])
-def test_the_warm_up_rises_and_then_leaves_the_decay_as_it_is(kind: type[Schedule]) -> None:
+def test_warm_up_only_changes_the_start(kind: type[Schedule]) -> None:
     warm = [kind(warmup_steps=20).factor(step, TOTAL) for step in range(TOTAL)]
     cold = [kind().factor(step, TOTAL) for step in range(TOTAL)]
     assert all(earlier < later for earlier, later in pairwise(warm[:20]))
@@ -91,7 +91,7 @@ def test_the_warm_up_rises_and_then_leaves_the_decay_as_it_is(kind: type[Schedul
 
 
 @every_schedule
-def test_without_warm_up_no_factor_rises(schedule: Schedule) -> None:
+def test_decay_never_rises(schedule: Schedule) -> None:
     factors = [schedule.factor(step, TOTAL) for step in range(schedule.warmup_steps, TOTAL + 5)]
     assert factors == sorted(factors, reverse=True)
 
@@ -103,7 +103,7 @@ def optimizer_and_scheduler(schedule: Schedule) -> tuple[torch.optim.Optimizer, 
 
 
 def take_steps(optimizer: torch.optim.Optimizer, scheduler: LambdaLR, steps: int) -> list[list[float]]:
-    """The rates of every parameter group, at each of the steps."""
+    """Return the rates of all parameter groups in each step."""
     rates = []
     for _ in range(steps):
         rates.append([group["lr"] for group in optimizer.param_groups])
@@ -113,7 +113,7 @@ def take_steps(optimizer: torch.optim.Optimizer, scheduler: LambdaLR, steps: int
 
 
 @every_schedule
-def test_every_group_gets_its_own_rate_times_the_factor(schedule: Schedule) -> None:
+def test_factor_scales_every_group(schedule: Schedule) -> None:
     rates = take_steps(*optimizer_and_scheduler(schedule), TOTAL + 5)
     factors = [schedule.factor(step, TOTAL) for step in range(TOTAL + 5)]
     assert rates == [[0.01 * factor, 0.1 * factor] for factor in factors]
@@ -121,7 +121,7 @@ def test_every_group_gets_its_own_rate_times_the_factor(schedule: Schedule) -> N
 
 @every_schedule
 @pytest.mark.parametrize("step", [1, 10, 101])
-def test_a_resumed_run_has_exactly_the_rates_of_an_uninterrupted_one(schedule: Schedule, step: int) -> None:
+def test_resume_continues_the_rates(schedule: Schedule, step: int) -> None:
     uninterrupted = take_steps(*optimizer_and_scheduler(schedule), TOTAL)
     optimizer, scheduler = optimizer_and_scheduler(schedule)
     before = take_steps(optimizer, scheduler, step)
@@ -132,7 +132,7 @@ def test_a_resumed_run_has_exactly_the_rates_of_an_uninterrupted_one(schedule: S
     assert before + take_steps(optimizer, scheduler, TOTAL - step) == uninterrupted
 
 
-def test_the_state_of_the_scheduler_does_not_hold_the_schedule() -> None:
+def test_scheduler_state_omits_the_schedule() -> None:
     optimizer, scheduler = optimizer_and_scheduler(Poly())
     take_steps(optimizer, scheduler, 30)
     _, other = optimizer_and_scheduler(Cosine())
@@ -156,13 +156,13 @@ def test_the_state_of_the_scheduler_does_not_hold_the_schedule() -> None:
         (MultiStep, {"gamma": 10.0}),
     ],
 )
-def test_values_without_a_sense_are_refused_by_name(kind: type[Schedule], wrong: dict[str, Any]) -> None:
+def test_refuses_invalid_values_by_name(kind: type[Schedule], wrong: dict[str, Any]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(UserError) as caught:
         kind(**wrong)
     assert f"{kind.__name__}: {name} is {value}; expected " in str(caught.value)
 
 
-def test_a_run_without_steps_is_refused() -> None:
+def test_refuses_run_without_steps() -> None:
     with pytest.raises(UserError, match="0 training steps; expected at least 1"):
         make_scheduler(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1), Poly(), 0)

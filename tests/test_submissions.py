@@ -18,7 +18,7 @@ from helpers.fake_data import PALETTE, blocks, make_camvid, make_cityscapes, mak
 from PIL import Image
 
 from refinenet_pl.data.cityscapes import EVALUATED_IDS
-from refinenet_pl.data.submissions import SUBMISSIONS, check_archive
+from refinenet_pl.data.submissions import SUBMISSIONS, check_archive, write_archive
 from refinenet_pl.errors import UserError
 
 CITYSCAPES = SUBMISSIONS["cityscapes"]
@@ -146,10 +146,10 @@ def test_cityscapes_own_evaluation_of_the_archive_gives_the_figures_of_validate(
         assert theirs["classScores"][name] == pytest.approx(iou, rel=1e-12), name
 
 
-def test_the_ids_are_those_of_cityscapes_own_table():
+def test_ids_match_cityscapesscripts():
     labels = pytest.importorskip("cityscapesscripts.helpers.labels")
-    ids = [labels.trainId2label[train_id].id for train_id in range(19)]
-    names = [labels.trainId2label[train_id].name for train_id in range(19)]
+    ids = [labels.trainId2label[index].id for index in range(19)]
+    names = [labels.trainId2label[index].name for index in range(19)]
     assert (list(CITYSCAPES.values), list(CITYSCAPES.classes.names)) == (ids, names)
 
 
@@ -172,7 +172,7 @@ def test_two_images_of_one_name_in_the_archive_are_refused(cityscapes, tmp_path,
 
 
 @pytest.mark.parametrize("server", ["cityscapes", "voc"])
-def test_an_image_that_the_server_does_not_score_is_refused(server):
+def test_unscored_image_is_refused(server):
     with pytest.raises(UserError, match=r"holiday\.jpg: the server scores"):
         SUBMISSIONS[server].members({"day/holiday": Path("day/holiday.jpg")})
 
@@ -191,12 +191,12 @@ def test_the_full_test_set_gives_no_warning_of_its_number(cityscapes, tmp_path, 
     assert "warning" not in printed
 
 
-# What the check finds -----------------------------------------------------------------------------------------------
+# The check of an archive --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def members(tmp_path):
-    """Two images of 8 x 6 pixels by the names that their files have in an archive."""
+    """Two images of 8 x 6 pixels, by their file names in the archive."""
     found = {}
     for index in range(2):
         stem = f"bonn_000000_00000{index}_leftImg8bit"
@@ -206,11 +206,11 @@ def members(tmp_path):
 
 
 def png(value: int = 7, size: tuple[int, int] = (8, 6), mode: str = "L") -> bytes:
-    picture = Image.new(mode, size, value)
+    image = Image.new(mode, size, value)
     if mode == "P":
-        picture.putpalette(PALETTE.tobytes())
+        image.putpalette(PALETTE.tobytes())
     content = io.BytesIO()
-    picture.save(content, format="PNG")
+    image.save(content, format="PNG")
     return content.getvalue()
 
 
@@ -221,7 +221,7 @@ def zipped(path: Path, contents: list[tuple[str, bytes]]) -> Path:
     return path
 
 
-def test_the_check_passes_an_archive_as_it_should_be(members, tmp_path):
+def test_check_accepts_good_archive(members, tmp_path):
     contents = [(name, png(id)) for name, id in zip(members, (7, 33), strict=True)]
     check_archive(CITYSCAPES, zipped(tmp_path / "good.zip", contents), members)
 
@@ -230,37 +230,48 @@ def test_the_check_passes_an_archive_as_it_should_be(members, tmp_path):
     ("content", "complaint"),
     [
         (png(size=(6, 8)), r"is \(6, 8\) pixels, but .*_000001_leftImg8bit\.png is \(8, 6\)"),
-        (png(value=9), "holds 9; expected only"),
-        (png(value=255), "holds 255; expected only"),
-        (png(mode="P"), "is a picture of mode P; expected L"),
+        (png(value=9), "contains 9; expected only 7, 8, 11,"),
+        (png(value=255), "contains 255; expected only"),
+        (png(mode="P"), "has mode P; expected L"),
         (png()[:40], "cannot be read as PNG"),
     ],
-    ids=["size", "value", "void", "palette", "damaged"],
+    ids=["size", "value", "ignored", "palette", "damaged"],
 )
-def test_the_check_names_a_file_that_the_server_would_not_take(members, tmp_path, content, complaint):
+def test_check_names_bad_file(members, tmp_path, content, complaint):
     first, second = members
     archive = zipped(tmp_path / "bad.zip", [(first, png()), (second, content)])
     with pytest.raises(UserError, match=rf"bad\.zip: {re.escape(second)} {complaint}"):
         check_archive(CITYSCAPES, archive, members)
 
 
-def test_the_check_names_missing_files(members, tmp_path):
+def test_write_archive_takes_strings(members, tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in members:
+        (tmp_path / "out" / name).write_bytes(png())
+    images = {name: str(image) for name, image in members.items()}
+    archive = write_archive(CITYSCAPES, str(tmp_path / "out"), images)
+    assert archive == tmp_path / "out" / "cityscapes.zip"
+    check_archive(CITYSCAPES, str(archive), images)
+    assert sorted(pictures(archive)) == sorted(members)
+
+
+def test_check_names_missing_files(members, tmp_path):
     first, second = members
-    with pytest.raises(UserError, match=rf"lacks 1 of 2 files, among them {re.escape(second)}"):
+    with pytest.raises(UserError, match=rf"1 of 2 files are missing: {re.escape(second)}\."):
         check_archive(CITYSCAPES, zipped(tmp_path / "bad.zip", [(first, png())]), members)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("more", ["bonn_000000_000000_leftImg8bit.png", "notes.png"])
-def test_the_check_names_files_that_are_there_twice_or_not_wanted(members, tmp_path, more):
+def test_check_names_unexpected_files(members, tmp_path, more):
     contents = [(name, png()) for name in [*members, more]]
-    with pytest.raises(UserError, match=f"{re.escape(more)} is in it twice, or is for none of the images"):
+    with pytest.raises(UserError, match=f"{re.escape(more)} is a duplicate, or belongs to no image"):
         check_archive(CITYSCAPES, zipped(tmp_path / "bad.zip", contents), members)
 
 
-def test_vocs_void_is_no_class_of_a_submission(tmp_path):
+def test_ignored_value_is_refused(tmp_path):
     Image.new("RGB", (8, 6)).save(tmp_path / "2008_000006.jpg")
     members = SUBMISSIONS["voc"].members({"2008_000006": tmp_path / "2008_000006.jpg"})
     archive = zipped(tmp_path / "bad.zip", [(next(iter(members)), png(value=255, mode="P"))])
-    with pytest.raises(UserError, match="holds 255; expected only"):
+    with pytest.raises(UserError, match="contains 255; expected only"):
         check_archive(SUBMISSIONS["voc"], archive, members)

@@ -1,4 +1,4 @@
-"""What the setting of batch norm trains and what it leaves alone."""
+"""What each batch-norm setting trains and what it freezes."""
 
 from pathlib import Path
 
@@ -6,25 +6,17 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from helpers.probes import copied, encoder_norms
-from helpers.tiny_fit import (
-    TinyData,
-    tiny_network,
-    tiny_task,
-    tiny_trainer,
-)
+from helpers.tiny_fit import TinyData, tiny_network, tiny_task, tiny_trainer
 from torch import nn
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.training.task import BATCH_NORMS
 
 
 @pytest.mark.parametrize(
     ("batch_norm", "statistics_move", "affine_moves"),
     [("train", True, True), ("frozen_statistics", False, True), ("frozen", False, False)],
 )
-def test_an_epoch_moves_of_the_encoders_batch_norm_what_the_setting_says(
-    tmp_path: Path, batch_norm: str, statistics_move: bool, affine_moves: bool
-):
+def test_setting_decides_what_trains(tmp_path: Path, batch_norm: str, statistics_move: bool, affine_moves: bool):
     task = tiny_task(batch_norm=batch_norm)
     before = [copied(norm) for norm in encoder_norms(task)]
     tiny_trainer(tmp_path, max_epochs=2, num_sanity_val_steps=1).fit(task, datamodule=TinyData())
@@ -42,40 +34,40 @@ def test_an_epoch_moves_of_the_encoders_batch_norm_what_the_setting_says(
 
 
 @pytest.mark.parametrize("batch_norm", ["frozen_statistics", "frozen"])
-def test_frozen_batch_norm_is_frozen_in_the_first_batch_of_a_fit_without_validation(tmp_path: Path, batch_norm: str):
+def test_frozen_from_the_first_batch(tmp_path: Path, batch_norm: str):
     task = tiny_task(batch_norm=batch_norm)
     before = [norm.running_mean.clone() for norm in encoder_norms(task)]
     tiny_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(task, datamodule=TinyData())
     assert all(torch.equal(old, norm.running_mean) for old, norm in zip(before, encoder_norms(task), strict=True))
 
 
-def test_frozen_batch_norm_stays_frozen_when_the_task_is_put_back_into_training():
+def test_train_mode_keeps_norms_frozen():
     task = tiny_task(batch_norm="frozen_statistics").eval().train()
     assert not any(norm.training for norm in encoder_norms(task))
     assert task.network.get_submodule("decoder").training
     assert all(norm.training for norm in encoder_norms(tiny_task().eval().train()))
 
 
-def test_freezing_is_for_the_encoder_alone(tmp_path: Path):
+def test_freezes_only_the_encoder(tmp_path: Path):
     network = smp.Unet("resnet18", encoder_depth=3, decoder_channels=(16, 8, 8), encoder_weights=None, classes=4)
     task = tiny_task(network=network, batch_norm="frozen")
     tiny_trainer(tmp_path, max_steps=1).fit(task, datamodule=TinyData())
-    norms = [module for module in network.decoder.modules() if isinstance(module, BATCH_NORMS)]
+    norms = [module for module in network.decoder.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms
     assert all(norm.weight.requires_grad and norm.num_batches_tracked == 1 for norm in norms)
 
 
-def test_batch_norm_of_one_image_is_refused_with_the_ways_out(tmp_path: Path):
+def test_refuses_batch_of_one(tmp_path: Path):
     with pytest.raises(UserError, match=r"data\.batch_size is 1.*frozen_statistics"):
         tiny_trainer(tmp_path).fit(tiny_task(), datamodule=TinyData(batch_size=1))
 
 
-def test_one_image_a_batch_is_fine_where_batch_norm_is_frozen(tmp_path: Path):
+def test_frozen_norms_take_batch_of_one(tmp_path: Path):
     task = tiny_task(batch_norm="frozen_statistics")
     tiny_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(task, datamodule=TinyData(batch_size=1))
 
 
-def test_synchronized_batch_norm_is_refused_on_a_cpu(tmp_path: Path):
+def test_refuses_sync_batch_norm_on_cpu(tmp_path: Path):
     task = tiny_task(network=nn.SyncBatchNorm.convert_sync_batchnorm(tiny_network()))
     with pytest.raises(UserError, match="sync_batchnorm needs GPUs"):
         tiny_trainer(tmp_path).fit(task, datamodule=TinyData())

@@ -6,31 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.probes import adamw, copied, losses_of, same, tensors
-from helpers.tiny_fit import (
-    SQUARE,
-    TinyData,
-    tiny_sample,
-    tiny_task,
-    tiny_trainer,
-)
+from helpers.probes import adamw, copied, fit_losses, same, tensors
+from helpers.tiny_fit import SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from refinenet_pl.training.callbacks import EMA
+from refinenet_pl.training.ema import EMA
 
 
-def test_channels_last_changes_the_layout_and_not_the_losses(tmp_path: Path):
+def test_channels_last_keeps_the_losses(tmp_path: Path):
     task = tiny_task(channels_last=True)
     image = task.normalize(tiny_sample(SQUARE, seed=0)["image"][None])
     assert image.is_contiguous(memory_format=torch.channels_last)
-    usual, strided = losses_of(tmp_path, tiny_task(), max_epochs=2), losses_of(tmp_path, task, max_epochs=2)
+    usual, strided = fit_losses(tmp_path, tiny_task(), max_epochs=2), fit_losses(tmp_path, task, max_epochs=2)
     kernels = [parameter for parameter in task.parameters() if parameter.ndim == 4]
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     np.testing.assert_allclose(strided, usual, rtol=1e-3)
 
 
-def test_every_tensor_of_a_channels_last_checkpoint_is_in_the_ordinary_layout(tmp_path: Path):
+def test_checkpoints_are_contiguous(tmp_path: Path):
     checkpoint = ModelCheckpoint(tmp_path, "{step}")
     trainer = tiny_trainer(tmp_path, callbacks=[EMA(), checkpoint])
     trainer.fit(tiny_task(channels_last=True, optimizer=adamw), datamodule=TinyData())
@@ -42,9 +36,7 @@ def test_every_tensor_of_a_channels_last_checkpoint_is_in_the_ordinary_layout(tm
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_a_run_resumed_at_an_epochs_end_trains_on_as_if_never_interrupted(
-    tmp_path: Path, channels_last: bool, fused: bool
-):
+def test_resume_gives_the_same_weights(tmp_path: Path, channels_last: bool, fused: bool):
     def fit(ckpt_path: Path | None = None) -> dict[str, Tensor]:
         task = tiny_task(channels_last=channels_last, optimizer=partial(adamw, fused=fused), batch_norm="frozen")
         checkpoint = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, enable_version_counter=False)
@@ -56,7 +48,7 @@ def test_a_run_resumed_at_an_epochs_end_trains_on_as_if_never_interrupted(
     assert same(fit(tmp_path / "epoch=0.ckpt"), whole)
 
 
-def test_a_checkpoint_of_weights_alone_is_not_taken_for_one_to_resume_from(tmp_path: Path):
+def test_refuses_to_resume_from_weights(tmp_path: Path):
     checkpoint = ModelCheckpoint(tmp_path, save_weights_only=True)
     tiny_trainer(tmp_path, callbacks=[checkpoint]).fit(tiny_task(), datamodule=TinyData())
     with pytest.raises(KeyError, match="contains only the model"):
@@ -65,10 +57,8 @@ def test_a_checkpoint_of_weights_alone_is_not_taken_for_one_to_resume_from(tmp_p
         )
 
 
-def test_a_compiled_tasks_checkpoint_has_the_keys_of_an_eager_one_and_loads_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    # The real backend takes minutes on a CPU; this one runs what was traced as it is.
+def test_compiled_checkpoint_loads_eagerly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # The real backend takes minutes on a CPU; this one runs the traced code unchanged.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     task, eager = tiny_task(compile=True), tiny_task(seed=1)
     checkpoint = ModelCheckpoint(tmp_path)

@@ -1,4 +1,4 @@
-"""Which parameters move, at which rates, and what a resumed run goes on with."""
+"""Parameter groups, learning rates, and how a resumed run continues them."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 from helpers.probes import Rates, copied, encoder_norms, same
-from helpers.tiny_fit import (
-    SQUARE,
-    TinyData,
-    sgd,
-    tiny_network,
-    tiny_sample,
-    tiny_task,
-    tiny_trainer,
-)
+from helpers.tiny_fit import SQUARE, TinyData, sgd, tiny_network, tiny_sample, tiny_task, tiny_trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
@@ -24,7 +16,7 @@ from refinenet_pl.training.optimization import make_optimizer
 from refinenet_pl.training.schedules import Poly
 
 
-def test_parameters_are_grouped_by_encoder_and_decay_and_each_is_in_one_group():
+def test_groups_by_encoder_and_decay():
     network = tiny_network()
     optimizer = make_optimizer(network, sgd, encoder_lr_factor=0.1, decay_norms_and_biases=False)
     groups = {(group["name"], group["weight_decay"] > 0): group for group in optimizer.param_groups}
@@ -42,7 +34,7 @@ def test_parameters_are_grouped_by_encoder_and_decay_and_each_is_in_one_group():
     assert sorted(grouped) == sorted(names.values())
 
 
-def test_with_decay_everywhere_there_are_two_groups_and_frozen_parameters_are_in_none():
+def test_frozen_parameters_have_no_group():
     task = tiny_task(batch_norm="frozen")
     optimizer = make_optimizer(task.network, sgd, encoder_lr_factor=0.5, decay_norms_and_biases=True)
     assert [group["name"] for group in optimizer.param_groups] == ["encoder", "decoder"]
@@ -54,7 +46,7 @@ def test_with_decay_everywhere_there_are_two_groups_and_frozen_parameters_are_in
 
 
 def poly_rates(total: int, warmup: int = 0, power: float = 0.9, encoder: float = 0.1) -> list[list[float]]:
-    """The rates of encoder and decoder over a whole run, from the formula."""
+    """The formula's learning rates of encoder and decoder in each step of a run."""
     factors = [min(1, (step + 1) / warmup if warmup else 1) * (1 - step / total) ** power for step in range(total)]
     return [[0.05 * encoder * factor, 0.05 * factor] for factor in factors]
 
@@ -62,16 +54,16 @@ def poly_rates(total: int, warmup: int = 0, power: float = 0.9, encoder: float =
 FIVE_BATCHES = [tiny_sample(SQUARE, seed) for seed in range(10)]
 
 
-def test_rates_follow_the_schedule_in_optimizer_steps_when_batches_accumulate(tmp_path: Path):
+def test_schedule_counts_optimizer_steps(tmp_path: Path):
     rates = Rates()
     task = tiny_task(encoder_lr_factor=0.1, schedule=Poly(warmup_steps=2))
     trainer = tiny_trainer(tmp_path, max_epochs=3, accumulate_grad_batches=2, limit_val_batches=0, callbacks=[rates])
     trainer.fit(task, datamodule=TinyData(train=FIVE_BATCHES))
-    assert len(rates.seen) == 9  # five batches are three steps: two, two, and the one that is left
+    assert len(rates.seen) == 9  # five batches are three steps per epoch: two, two and one batch
     np.testing.assert_allclose(rates.seen, poly_rates(total=9, warmup=2), rtol=1e-6)
 
 
-def test_the_logged_rate_is_the_decoders_and_that_of_the_step_just_taken(tmp_path: Path):
+def test_logs_the_decoders_rate(tmp_path: Path):
     class Logged(pl.Callback):
         seen: list[float] = []  # noqa: RUF012
 
@@ -84,8 +76,8 @@ def test_the_logged_rate_is_the_decoders_and_that_of_the_step_just_taken(tmp_pat
     np.testing.assert_allclose(logged.seen, [decoder for _, decoder in rates.seen], rtol=1e-6)
 
 
-@pytest.mark.parametrize("saved_at", [3, 4], ids=["end of an epoch", "middle of an epoch"])
-def test_a_resumed_run_has_the_rates_of_one_that_was_never_interrupted(tmp_path: Path, saved_at: int):
+@pytest.mark.parametrize("saved_at", [3, 4], ids=["end of epoch", "middle of epoch"])
+def test_resume_continues_the_schedule(tmp_path: Path, saved_at: int):
     def fit(folder: str, ckpt_path: Path | None = None) -> list[list[float]]:
         rates = Rates()
         checkpoint = ModelCheckpoint(tmp_path / folder, "{step}", every_n_train_steps=saved_at, save_top_k=-1)
@@ -101,12 +93,12 @@ def test_a_resumed_run_has_the_rates_of_one_that_was_never_interrupted(tmp_path:
     assert resumed == whole[saved_at:]
 
 
-def test_a_run_without_an_end_is_refused(tmp_path: Path):
+def test_refuses_run_without_end(tmp_path: Path):
     with pytest.raises(UserError, match=r"trainer\.max_epochs or trainer\.max_steps"):
         tiny_trainer(tmp_path, max_epochs=-1).fit(tiny_task(), datamodule=TinyData())
 
 
-def test_the_validation_interval_counts_batches_not_optimizer_steps(tmp_path: Path):
+def test_validation_interval_counts_batches(tmp_path: Path):
     class Steps(pl.Callback):
         seen: list[int] = []  # noqa: RUF012
 
@@ -120,7 +112,7 @@ def test_the_validation_interval_counts_batches_not_optimizer_steps(tmp_path: Pa
     assert steps.seen == [2, 4, 6]
 
 
-def test_two_runs_of_one_seed_end_with_the_same_weights_to_the_last_bit(tmp_path: Path):
+def test_one_seed_gives_the_same_weights(tmp_path: Path):
     def fit() -> dict[str, Tensor]:
         pl.seed_everything(3)
         task = tiny_task(seed=3)

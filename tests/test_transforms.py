@@ -1,3 +1,5 @@
+"""Training augmentation: geometry, padding, and randomness."""
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +8,10 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from refinenet_pl.data.classes import IGNORE_INDEX
-from refinenet_pl.data.transforms import MEAN_COLOR, RandomScaleCrop, training_transform
+from refinenet_pl.data.transforms import IMAGENET_MEAN_COLOR, RandomScaleCrop, training_transform
 from refinenet_pl.errors import UserError
+from refinenet_pl.networks.encoders import IMAGENET_MEAN
+from refinenet_pl.preprocessing import Normalize, Preprocessing
 
 
 def sample_of(labels):
@@ -17,14 +21,14 @@ def sample_of(labels):
 
 
 def away_from_borders(mask, distance=3):
-    """Where all pixels within `distance` have one label."""
+    """Mask of the pixels whose neighbors within `distance` all have the same label."""
     values = torch.nn.functional.pad(mask[None, None].float(), [distance] * 4, mode="replicate")
     highest = torch.nn.functional.max_pool2d(values, 2 * distance + 1, 1)
     return (highest == -torch.nn.functional.max_pool2d(-values, 2 * distance + 1, 1))[0, 0]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 150), (65, 97), (96, 96), (301, 200)])
-def test_the_crop_has_its_size_whatever_the_size_of_the_input(size):
+def test_crop_size_for_any_input(size):
     transform = training_transform((96, 64), (0.5, 2.0), None, flip=True, color_jitter=0.3)
     for seed in range(10):
         torch.manual_seed(seed)
@@ -35,7 +39,7 @@ def test_the_crop_has_its_size_whatever_the_size_of_the_input(size):
         assert result["name"] == "a"
 
 
-def test_image_and_mask_go_through_the_same_scale_crop_and_flip():
+def test_image_and_mask_stay_aligned():
     transform = training_transform((96, 96), (0.5, 2.0), None, flip=True, color_jitter=0.0)
     for seed in range(30):
         torch.manual_seed(seed)
@@ -46,19 +50,33 @@ def test_image_and_mask_go_through_the_same_scale_crop_and_flip():
         assert torch.equal(shown[inside], 10 * mask[inside])
 
 
-def test_padding_is_void_in_the_mask_exactly_where_it_is_the_mean_color_in_the_image():
+def test_padding_is_ignored_in_mask():
     transform = RandomScaleCrop((90, 90), (0.4, 1.2), None)
     padded = 0
     for seed in range(30):
         torch.manual_seed(seed)
         result = transform(sample_of(blocks((70, 110), range(9), seed)))  # 0..80 is never the mean color
-        mean = (result["image"] == torch.tensor(MEAN_COLOR)[:, None, None]).all(0)
+        mean = (result["image"] == torch.tensor(IMAGENET_MEAN_COLOR)[:, None, None]).all(0)
         assert torch.equal(mean, result["mask"] == IGNORE_INDEX)
         padded += mean.any().item()
     assert padded > 15
 
 
-def test_a_smaller_image_lands_anywhere_in_the_crop_whole():
+@pytest.mark.parametrize("mean", [None, (0.5, 0.5, 0.5), (0.1, 0.9, 0.3)])
+def test_padding_is_zero_once_normalized(mean):
+    pad_color = None if mean is None else tuple(round(255 * channel) for channel in mean)
+    result = RandomScaleCrop(64, (0.5, 0.5), None, pad_color)(sample_of(blocks((40, 60), range(9), seed=0)))
+    padding = result["mask"] == IGNORE_INDEX
+    assert padding.sum() == 64 * 64 - 20 * 30
+    normalized = Normalize(Preprocessing(mean or IMAGENET_MEAN))(result["image"][None].float())[0]
+    assert normalized[:, padding].abs().max() <= 0.501 / 255  # half a gray level, from rounding
+
+
+def test_one_number_makes_a_square_crop():
+    assert RandomScaleCrop(32, (1.0, 1.0))(sample_of(blocks((40, 60), range(9), seed=0)))["mask"].shape == (32, 32)
+
+
+def test_small_image_is_placed_anywhere():
     transform = RandomScaleCrop((40, 40), (1.0, 1.0), None)
     labels = blocks((20, 30), range(9), seed=0)
     corners = set()
@@ -72,14 +90,14 @@ def test_a_smaller_image_lands_anywhere_in_the_crop_whole():
     assert {column for _, column in corners} == set(range(11))
 
 
-def test_a_window_of_a_larger_image_may_lie_anywhere_up_to_its_edges():
+def test_window_reaches_all_edges():
     labels = np.arange(12, dtype=np.uint8)[None].repeat(12, 0)
     transform = RandomScaleCrop((12, 4), (1.0, 1.0), None)
     lefts = {transform(sample_of(labels))["mask"][0, 0].item() for _ in range(200)}
     assert lefts == set(range(9))
 
 
-def test_downscaling_shifts_neither_image_nor_mask():
+def test_downscaling_does_not_shift():
     # One third of a ramp 0, 1, 2, ...: the center of output pixel i is input pixel 3 i + 1, for both.
     ramp = torch.arange(90, dtype=torch.uint8).repeat(90, 1)
     sample = {"image": tv_tensors.Image(ramp.repeat(3, 1, 1)), "mask": tv_tensors.Mask(ramp)}
@@ -90,7 +108,7 @@ def test_downscaling_shifts_neither_image_nor_mask():
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_crop_then_resize_shows_what_resize_then_crop_shows(scale):
+def test_crop_then_resize_is_equivalent(scale):
     y, x = np.mgrid[:200, :240]
     smooth = (127 + 60 * np.sin(x / 25) + 60 * np.cos(y / 30)).round().astype(np.uint8)
     transform = RandomScaleCrop((64, 80), (scale, scale), None)
@@ -107,7 +125,7 @@ def test_crop_then_resize_shows_what_resize_then_crop_shows(scale):
     assert np.abs(cropped - expected)[1:-1, 1:-1].max() <= 1
 
 
-def test_the_scale_is_uniform_in_its_range():
+def test_scale_is_uniform():
     transform = RandomScaleCrop((5000, 5000), (0.5, 2.0), None)
     image = tv_tensors.Image(torch.zeros(3, 1000, 10, dtype=torch.uint8))
     torch.manual_seed(0)
@@ -119,7 +137,7 @@ def test_the_scale_is_uniform_in_its_range():
     assert scales.var() == pytest.approx(1.5**2 / 12, abs=0.015)
 
 
-def test_the_scaled_short_side_stays_within_its_bounds():
+def test_short_side_stays_in_bounds():
     transform = RandomScaleCrop((5000, 5000), (0.5, 2.0), (350, 600))
     image = tv_tensors.Image(torch.zeros(3, 400, 500, dtype=torch.uint8))
     sizes = [transform.make_params([image])["rows"].resized for _ in range(300)]
@@ -128,14 +146,14 @@ def test_the_scaled_short_side_stays_within_its_bounds():
     assert 400 in range(min(sizes), max(sizes))
 
 
-def test_a_tiny_image_is_scaled_beyond_the_range_to_reach_the_short_side():
+def test_short_side_overrides_scale_range():
     transform = RandomScaleCrop((5000, 5000), (0.5, 2.0), (350, 1100))
     image = tv_tensors.Image(torch.zeros(3, 20, 60, dtype=torch.uint8))
     params = transform.make_params([image])
     assert (params["rows"].resized, params["columns"].resized) == (350, 1050)
 
 
-def test_half_of_the_samples_are_mirrored_image_and_mask_together():
+def test_half_of_samples_are_flipped():
     transform = training_transform((8, 8), (1.0, 1.0), None, flip=True, color_jitter=0.0)
     labels = np.arange(8, dtype=np.uint8)[None].repeat(8, 0)
     torch.manual_seed(0)
@@ -144,14 +162,14 @@ def test_half_of_the_samples_are_mirrored_image_and_mask_together():
     assert 150 < sum(result["mask"][0, 0].item() == 7 for result in results) < 250
 
 
-def test_without_flip_and_jitter_an_image_of_the_crops_size_is_left_as_it_is():
+def test_identity_at_crop_size():
     sample = sample_of(blocks((24, 32), range(9), seed=0))
     result = training_transform((24, 32), (1.0, 1.0), None, flip=False, color_jitter=0.0)(sample)
     assert torch.equal(result["image"], sample["image"])
     assert torch.equal(result["mask"], sample["mask"])
 
 
-def test_color_jitter_changes_the_image_alone():
+def test_color_jitter_keeps_mask():
     sample = sample_of(blocks((24, 32), range(1, 9), seed=0))
     torch.manual_seed(0)
     result = training_transform((24, 32), (1.0, 1.0), None, flip=False, color_jitter=0.5)(sample)
@@ -159,7 +177,7 @@ def test_color_jitter_changes_the_image_alone():
     assert torch.equal(result["mask"], sample["mask"])
 
 
-def test_the_global_seed_decides_the_result():
+def test_seed_repeats_augmentation():
     transform = training_transform((32, 32), (0.5, 2.0), None, flip=True, color_jitter=0.3)
     sample = sample_of(blocks((50, 60), range(9), seed=0))
     results = []
@@ -178,8 +196,11 @@ def test_the_global_seed_decides_the_result():
         (((32, 32), (0.0, 1.0), None), "scale_range"),
         (((32, 32), (0.5, 2.0), (600, 400)), "short_side"),
         (((0, 32), (0.5, 2.0), None), "crop_size"),
+        ((0, (0.5, 2.0), None), "crop_size"),
+        ((32, (0.5, 2.0), None, (0, 0, 256)), "pad_color"),
+        ((32, (0.5, 2.0), None, (0, 0)), "pad_color"),
     ],
 )
-def test_ranges_that_make_no_sense_are_named(arguments, key):
+def test_bad_settings_are_named(arguments, key):
     with pytest.raises(UserError, match=key):
         RandomScaleCrop(*arguments)

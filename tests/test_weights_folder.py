@@ -1,4 +1,4 @@
-"""Weights folders: smp reads them, they are written whole or not at all, and what does not fit is refused in words."""
+"""Weights folders: smp reads them, writes are atomic, and errors say what does not fit."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.networks import FullyConvNet, LightWeightRefineNet, RefineNet
 from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.weights import load_weights_folder, write_weights_folder
-from refinenet_pl.weights.folder import network_class
+from refinenet_pl.weights.building import network_class
+from refinenet_pl.weights.folder import load_weights, network_config, read_preprocessing
 
 PREPROCESSING = Preprocessing(
     mean=[0.1, 0.2, 0.3],
@@ -37,13 +38,13 @@ NETWORKS: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a tiny network."""
+    """A weights folder with a tiny network."""
     write_weights_folder(tmp_path / "folder", NETWORKS["LightWeightRefineNet"](), PREPROCESSING, "# Card\n")
     return tmp_path / "folder"
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS.keys())
-def test_smp_and_we_read_the_network_back_as_it_was(make: Callable[[], Any], tmp_path: Path) -> None:
+def test_saved_network_loads_unchanged(make: Callable[[], Any], tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = make()
     for module in network.modules():
@@ -52,12 +53,12 @@ def test_smp_and_we_read_the_network_back_as_it_was(make: Callable[[], Any], tmp
     network.to(memory_format=torch.channels_last).eval()
     write_weights_folder(tmp_path / "folder", network, PREPROCESSING, "# Card\n")
     loaded, preprocessing = load_weights_folder(tmp_path / "folder")
-    smps = type(network).from_pretrained(tmp_path / "folder", strict=True)
+    by_smp = type(network).from_pretrained(tmp_path / "folder", strict=True)
     network.to(memory_format=torch.contiguous_format)
     images = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
-        for again in (loaded, smps):
-            assert torch.equal(again(images), network(images))
+        for copy in (loaded, by_smp):
+            assert torch.equal(copy(images), network(images))
     assert json.loads((tmp_path / "folder" / "preprocessing.json").read_text()) == {
         "mean": [0.1, 0.2, 0.3],
         "std": [0.4, 0.5, 0.6],
@@ -69,26 +70,26 @@ def test_smp_and_we_read_the_network_back_as_it_was(make: Callable[[], Any], tmp
     assert preprocessing.class_names == PREPROCESSING.class_names
 
 
-def test_weights_are_written_in_float32(tmp_path: Path) -> None:
+def test_weights_are_float32(tmp_path: Path) -> None:
     network = NETWORKS["FPN"]().half()
     write_weights_folder(tmp_path / "folder", network, PREPROCESSING, "# Card\n")
     weights = load_file(tmp_path / "folder" / "model.safetensors")
     assert {value.dtype for key, value in weights.items() if "num_batches" not in key} == {torch.float32}
 
 
-def test_the_folder_can_be_read_by_others_as_any_file(folder: Path) -> None:
+def test_files_have_usual_permissions(folder: Path) -> None:
     (folder.parent / "any").touch()
     assert {path.stat().st_mode for path in folder.iterdir()} == {(folder.parent / "any").stat().st_mode}
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_nonempty_folder_is_kept(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
         write_weights_folder(tmp_path, NETWORKS["FPN"](), PREPROCESSING, "# Card\n")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         write_weights_folder(tmp_path / "folder", nn.Conv2d(1, 1, 1), PREPROCESSING, "# Card\n")
     assert list(tmp_path.iterdir()) == []
@@ -98,13 +99,13 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     ("file", "change", "words"),
     [
         ("preprocessing.json", {"image_scale": 1.2}, r"image_scale 1\.2; expected"),
-        ("preprocessing.json", {"pixel_range": [0, 255]}, r"pixel_range is \[0, 255\]"),
+        ("preprocessing.json", {"pixel_range": [0, 255]}, r"pixel_range \[0, 255\]"),
         ("preprocessing.json", {"gamma": 2}, "gamma"),
-        ("config.json", {"_model_class": "Linear"}, "cannot hold a network Linear"),
+        ("config.json", {"_model_class": "Linear"}, r"config\.json: found the network class Linear; expected"),
         ("config.json", {"classes": 4}, r"segmentation_head\.0\.weight is \(3, 16, 3, 3\), expected \(4, 16, 3, 3\)"),
     ],
 )
-def test_what_is_not_understood_is_refused(file: str, change: dict[str, Any], words: str, folder: Path) -> None:
+def test_unsupported_values_are_refused(file: str, change: dict[str, Any], words: str, folder: Path) -> None:
     content = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps(content | change))
     with pytest.raises(UserError, match=words):
@@ -113,7 +114,7 @@ def test_what_is_not_understood_is_refused(file: str, change: dict[str, Any], wo
 
 @pytest.mark.parametrize("file", ["config.json", "preprocessing.json", "model.safetensors"])
 @pytest.mark.parametrize("content", [None, b"[not what it should be"], ids=["missing", "damaged"])
-def test_a_missing_or_damaged_file_is_named(file: str, content: bytes | None, folder: Path) -> None:
+def test_damaged_file_is_named(file: str, content: bytes | None, folder: Path) -> None:
     (folder / file).unlink()
     if content is not None:
         (folder / file).write_bytes(content)
@@ -121,7 +122,30 @@ def test_a_missing_or_damaged_file_is_named(file: str, content: bytes | None, fo
         load_weights_folder(folder)
 
 
-@pytest.mark.parametrize("name", ["Linear", "networks", "encoders", "None"])
-def test_only_our_networks_and_smps_are_known(name: str) -> None:
-    with pytest.raises(UserError, match=name):
+def test_paths_may_be_text(folder: Path) -> None:
+    network, _ = load_weights_folder(str(folder))
+    load_weights(network, str(folder))
+    assert network_config(str(folder))[0] is LightWeightRefineNet
+    assert read_preprocessing(str(folder)) == read_preprocessing(folder)
+    write_weights_folder(f"{folder}2", network, PREPROCESSING, "# Card\n")
+
+
+def test_unknown_argument_is_refused(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | {"colour": 1}))
+    with pytest.raises(UserError, match=r"config\.json: cannot build LightWeightRefineNet.*colour"):
+        load_weights_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["RefineNet", "refinenet_pl.networks.RefineNet", "refinenet_pl.RefineNet", "segmentation_models_pytorch.FPN"],
+)
+def test_known_network_classes(name: str) -> None:
+    assert network_class(name).__name__ == name.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("name", ["Linear", "networks", "encoders", "None", "mycode.RefineNet", "refinenet_pl.FPN"])
+def test_other_network_classes_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"network class {name};.*network_state"):
         network_class(name)

@@ -1,4 +1,4 @@
-"""`refinenet benchmark`: what inference on one image costs, measured on this machine."""
+"""`refinenet benchmark`: time, memory and operations of inference on one image, measured on this machine."""
 
 import csv
 import platform
@@ -24,9 +24,9 @@ from refinenet_pl.evaluation.memory import peak_memory
 WHOLE_IMAGE = Inference()
 
 
-def run(args: list[str]) -> None:
-    """Answer the command."""
-    auto_cli(benchmark, as_positional=False, args=args[1:], prog="refinenet benchmark")
+def run(name: str, args: list[str]) -> None:
+    """Parse the options and measure."""
+    auto_cli(benchmark, as_positional=False, args=args, prog=f"refinenet {name}")
 
 
 def benchmark(
@@ -37,51 +37,51 @@ def benchmark(
     repeats: int = 3,
     output: Path | None = None,
 ) -> None:
-    """Measure time and peak memory of inference on one image, in float32, with random weights if none are given.
+    """Measure time and peak memory of inference on one image, in float32.
 
-    Floating-point operations (gflops, in billions) are those of the convolutions and matrix products of one inference,
-    all its views together; a multiplication and the addition of its product are two.
+    The weights are random unless the network's arguments name some. `gflops` counts the operations of all convolutions
+    and matrix products of one inference, over all its views, in 1e9. A multiplication and an addition are two.
 
     Args:
-        network: Class and arguments of a network.
+        network: Class and arguments of the network.
         size: Height and width of the image, in pixels.
-        inference: Scales, mirror images and windows.
-        device: "cpu", "cuda" or another of torch's.
-        repeats: How often the time is measured, after one run that does not count; the median is taken.
-        output: A CSV file to which the figures are added as a row.
+        inference: Scales, flips and windows.
+        device: "cpu", "cuda", or another device of torch.
+        repeats: Number of timed runs after one warm-up run. The median is reported.
+        output: CSV file to append the measurements to, as one row.
     """
     if min(size) < 1 or repeats < 1:
-        raise UserError(f"size is {list(size)}, repeats {repeats}; expected numbers of 1 or more")
+        raise UserError(f"size is {list(size)} and repeats is {repeats}; expected numbers of at least 1")
     torch.manual_seed(0)
     network = network.eval().to(device)
     image = torch.randn(3, *size, device=device)
-    resting = peak_memory(device)
-    classes = show_one_batch(network, image, inference)
-    alone = peak_memory(device) - resting
+    idle = peak_memory(device)
+    classes = run_one_batch(network, image, inference)
+    batch_memory = peak_memory(device) - idle
     seconds = []
     for index in track(range(repeats + 1), "measuring", disable=not sys.stdout.isatty()):
         start = time.perf_counter()
-        inference.predict(network, image).cpu()  # which waits for the device
+        inference.predict(network, image).cpu()  # cpu() waits for the device
         if index:
             seconds.append(time.perf_counter() - start)
-    peak = peak_memory(device) - resting
+    peak = peak_memory(device) - idle
     row = {
         "network": type(network).__name__,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "classes": classes,
         "height": size[0],
         "width": size[1],
-        **{name: _words(value) for name, value in vars(inference).items()},
+        **{name: _csv_value(value) for name, value in vars(inference).items()},
         "gflops": round(gigaflops(network, image, inference), 3),
         "seconds": round(statistics.median(seconds), 4),
         "peak_memory_mb": round(peak / 1e6, 1),
-        "one_batch_alone_mb": round(alone / 1e6, 1),
+        "one_batch_alone_mb": round(batch_memory / 1e6, 1),
         "full_logits_mb": round(4 * classes * size[0] * size[1] / 1e6, 1),
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{platform.machine()} CPU",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
-    table = Table("figure", "value")
+    table = Table("measure", "value")
     for name, value in row.items():
         table.add_row(name, str(value))
     Console().print(table)
@@ -90,8 +90,8 @@ def benchmark(
 
 
 @torch.no_grad()
-def show_one_batch(network: nn.Module, image: torch.Tensor, inference: Inference) -> int:
-    """Run the network alone on as much as it sees at once, at the largest scale; the number of its classes."""
+def run_one_batch(network: nn.Module, image: torch.Tensor, inference: Inference) -> int:
+    """Run one batch of windows, or the whole image, at the largest scale; return the number of classes."""
     largest = max(inference.scales)
     height, width = (round(side * largest) for side in image.shape[1:])
     count = 1
@@ -102,14 +102,14 @@ def show_one_batch(network: nn.Module, image: torch.Tensor, inference: Inference
 
 
 def gigaflops(network: nn.Module, image: torch.Tensor, inference: Inference) -> float:
-    """Billions of floating-point operations of one inference on an image [3, H, W], as `benchmark` counts them."""
+    """Return the operations of one inference on an image [3, H, W], in 1e9, counted as `benchmark` documents."""
     with FlopCounterMode(display=False) as counter:
         inference.predict(network, image)
     return counter.get_total_flops() / 1e9
 
 
 def add_row(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a CSV file, which is begun with a header.
+    """Append a row to a CSV file. A new file gets a header.
 
     Raises:
         UserError: The file has other columns.
@@ -117,7 +117,7 @@ def add_row(path: Path, row: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     old = path.read_text() if path.is_file() else ""
     if old and next(csv.reader(old.splitlines())) != list(row):
-        raise UserError(f"{path}: its columns are not those of this command; name another file with --output")
+        raise UserError(f"{path}: its columns differ from the columns of this command; name another file with --output")
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row))
         if not old:
@@ -125,5 +125,6 @@ def add_row(path: Path, row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
-def _words(value: Any) -> Any:
+def _csv_value(value: Any) -> Any:
+    """Return a tuple as words, for one field."""
     return " ".join(map(str, value)) if isinstance(value, tuple | list) else value

@@ -1,5 +1,6 @@
-"""Runs one of Lightning's commands: warnings, a checkpoint's configuration, and mistakes told in words."""
+"""Runs the commands of LightningCLI: loads a checkpoint's configuration, and turns errors into messages."""
 
+import argparse
 import sys
 import warnings
 from pathlib import Path
@@ -11,48 +12,63 @@ from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
 from refinenet_pl.cli.training import TrainingCLI
 from refinenet_pl.errors import UserError
+from refinenet_pl.runs import RunFolder
 
 COMMANDS = {"fit": TrainingCLI, "validate": TrainingCLI, "test": TrainingCLI, "predict": PredictionCLI}
 IRRELEVANT_WARNINGS = (
-    "Experiment logs directory .* exists",  # a resumed run's earlier metrics were moved aside
-    "Checkpoint directory .* exists",  # a resumed run's own
-    "Found .* module\\(s\\) in eval mode",  # frozen batch norm, as asked for
-    "It is recommended to use `self.log\\('(val|test)/",  # these figures are sums over the devices already
-    "Couldn't infer the batch indices",  # samples come with their names
-    "You're using the WeightAveraging callback, but loading a checkpoint outside",  # which holds the averaged weights
-    "Be aware that when using `ckpt_path`, callbacks used to create",  # which an evaluation needs none of
-    ".*isinstance\\(treespec, LeafSpec\\)",  # between Lightning and torch
+    "Experiment logs directory .* exists",  # the metrics of the resumed run were renamed
+    "Checkpoint directory .* exists",  # it belongs to the resumed run
+    "Found .* module\\(s\\) in eval mode",  # frozen batch norm, as configured
+    "It is recommended to use `self.log\\('(val|test)/",  # these metrics are summed over the devices already
+    "Couldn't infer the batch indices",  # samples have names
+    "You're using the WeightAveraging callback, but loading a checkpoint outside",  # it holds the averaged weights
+    "Be aware that when using `ckpt_path`, callbacks used to create",  # evaluation does not need them
+    ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning uses what torch deprecates
 )
 
 
-def run(args: list[str]) -> None:
-    """Run a command, the first of `args`; its checkpoint's configuration stands in where none is given."""
-    checkpoint = option(args, "--ckpt_path")
-    configured = option(args, "--config") or option(args, "-c")
-    # A weights folder says nothing of the data, so that a configuration may well come on top of it.
-    if checkpoint and (not configured or Path(checkpoint).is_dir()):
-        args = [args[0], "--config", checkpoint_config(Path(checkpoint), args[0]), *args[1:]]
+def run(name: str, args: list[str]) -> None:
+    """Run a command.
+
+    A checkpoint's configuration replaces a missing --config.
+
+    Args:
+        name: The command.
+        args: Its options.
+    """
+    # Lightning reads the process's arguments, and starts the other processes of a multi-GPU run with them.
+    sys.argv[1:] = [name, *add_checkpoint_config(name, args)]
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    # Lightning reads the process's arguments, and starts the other processes of a multi-GPU run with them.
-    sys.argv[1:] = args
     try:
-        COMMANDS[args[0]]()
+        COMMANDS[name]()
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
     except OutOfMemoryError as error:
-        raise UserError(f"the GPU's memory is too small; lower data.batch_size or data.crop_size ({error})") from error
+        raise UserError(f"out of GPU memory; lower data.batch_size or data.crop_size ({error})") from error
     except RuntimeError as error:
         if "loading state_dict" not in str(error):
             raise
-        raise UserError(f"the checkpoint is of another network than the configuration's: {error}") from error
+        raise UserError(f"the checkpoint does not fit the configured network: {error}") from error
 
 
-def option(args: list[str], name: str) -> str | None:
-    """The value of an option on a command line, written `--name value` or `--name=value`."""
-    for word, following in zip(args, [*args[1:], ""], strict=True):
-        if word == name:
-            return following
-        if word.startswith(f"{name}="):
-            return word.removeprefix(f"{name}=")
-    return None
+def add_checkpoint_config(command: str, options: list[str]) -> list[str]:
+    """Add the configuration of the checkpoint, and the best checkpoint of a run folder, to a command's options."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    # LightningCLI reports missing values.
+    parser.add_argument("--ckpt_path", nargs="?")
+    parser.add_argument("--config", "-c", nargs="?", action="append")
+    given, _ = parser.parse_known_args(options)
+    if not given.ckpt_path:
+        return options
+    checkpoint = Path(given.ckpt_path)
+    if command == "fit" and checkpoint.is_dir():
+        file = RunFolder(Path("RUN")).last_checkpoint
+        raise UserError(f"--ckpt_path: {checkpoint} is a folder of weights or of a run; fit resumes a file, as {file}")
+    if RunFolder(checkpoint).config.is_file():
+        checkpoint = RunFolder(checkpoint).best_checkpoint
+        options = [*options, "--ckpt_path", str(checkpoint)]  # the last one wins
+    # A weights folder does not describe the data: its configuration comes first, and --config adds to it.
+    if not given.config or checkpoint.is_dir():
+        options = ["--config", checkpoint_config(checkpoint, command), *options]
+    return options

@@ -1,46 +1,51 @@
-"""The `refinenet` command. Answers --help and --version without loading torch."""
+"""The `refinenet` command. It answers --help and --version without loading torch."""
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NamedTuple
 
 import refinenet_pl
 from refinenet_pl.errors import UserError
+from refinenet_pl.text import join
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        module: Module with `run(name, args)`. It is imported only when the command is called.
+        summary: One line for the help.
+    """
+
+    module: str
+    summary: str
+
 
 COMMANDS = {
-    "fit": "refinenet_pl.cli.lightning",
-    "validate": "refinenet_pl.cli.lightning",
-    "test": "refinenet_pl.cli.lightning",
-    "predict": "refinenet_pl.cli.lightning",
-    "compare": "refinenet_pl.cli.compare",
-    "weights": "refinenet_pl.cli.weights",
-    "class-weights": "refinenet_pl.cli.class_weights",
-    "benchmark": "refinenet_pl.cli.benchmark",
-    "study": "refinenet_pl.cli.study",
+    "fit": Command("refinenet_pl.cli.lightning", "train, then evaluate the best checkpoint on the validation split"),
+    "validate": Command("refinenet_pl.cli.lightning", "evaluate a checkpoint on the validation split"),
+    "test": Command("refinenet_pl.cli.lightning", "evaluate a checkpoint on the test split"),
+    "predict": Command("refinenet_pl.cli.lightning", "write masks and overlays of images, or a test server's archive"),
+    "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
+    "class-weights": Command("refinenet_pl.cli.class_weights", "compute class weights from the training split"),
+    "benchmark": Command("refinenet_pl.cli.benchmark", "measure time and memory of inference"),
+    "weights convert": Command("refinenet_pl.cli.weights", "convert a published file to a weights folder"),
+    "weights export": Command("refinenet_pl.cli.weights", "export a checkpoint to a weights folder"),
+    "study run": Command("refinenet_pl.cli.study_run", "train and evaluate every cell of a study"),
+    "study pictures": Command("refinenet_pl.cli.study_pictures", "predict the images that the study's page shows"),
+    "study report": Command("refinenet_pl.cli.study_report", "write tables, plots and a page from the finished cells"),
+    "study sweep": Command("refinenet_pl.cli.study_sweep", "write the study as a W&B sweep"),
 }
-"""The module whose `run(args)` answers each command, imported only then; `args` starts with the command."""
 
-USAGE = f"""refinenet {refinenet_pl.__version__}: RefineNet for semantic segmentation, on PyTorch Lightning
+EXAMPLES = """examples:
+  refinenet fit --config experiments/datasets/scenes.yaml --config experiments/recipes/quickstart.yaml
+  refinenet validate --ckpt_path runs/EXPERIMENT/TIME/checkpoints/best.ckpt
+  refinenet predict --ckpt_path runs/EXPERIMENT/TIME/checkpoints/best.ckpt --images PHOTOS/ --output PREDICTIONS/
+  refinenet study run experiments/studies/chained_pooling_scenes.yaml
 
-usage: refinenet COMMAND [OPTIONS]
-
-commands:
-  fit            train, then evaluate the best checkpoint on the validation split
-  validate       evaluate a checkpoint on the validation split
-  test           evaluate a checkpoint on the test split
-  predict        write masks and overlays for any images, or a test server's archive
-  compare        compare two runs over the same images, class by class, with intervals
-  weights        convert published weights, or export a checkpoint, to a folder that --ckpt_path takes
-  class-weights  weight the classes by how rare they are in the training split
-  benchmark      measure time and memory of inference
-  study          run a table of experiments, each cell a training, and report on it
-
-  refinenet fit --config experiments/quickstart.yaml
-  refinenet validate --ckpt_path runs/EXPERIMENT/RUN/checkpoints/best.ckpt
-  refinenet predict --ckpt_path runs/EXPERIMENT/RUN/checkpoints/best.ckpt --images PHOTOS/ --output PREDICTIONS/
-
-A checkpoint knows the configuration that it was trained with; --config and options override it.
-refinenet COMMAND --help lists every option; --version prints the version.
+A checkpoint holds its configuration; --config and options override it.
+refinenet COMMAND --help lists the options of a command; --version prints the version.
 """
 
 
@@ -48,26 +53,68 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        args: The command and its options; by default the process's own.
+        args: The command and its options. None takes the arguments of the process.
 
     Returns:
-        The exit status: 0, 2 after a mistake of the user's, 130 after Ctrl-C.
+        The exit status: 0 for success, 2 for a mistake of the user, 130 for Ctrl-C.
     """
     args = list(sys.argv[1:] if args is None else args)
-    if not args or args[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0
-    if args[0] == "--version":
+    if args[:1] == ["--version"]:
         print(refinenet_pl.__version__)
         return 0
     try:
-        if args[0] not in COMMANDS:
-            raise UserError(f"no command {args[0]!r}; expected one of {', '.join(COMMANDS)} (see refinenet --help)")
-        import_module(COMMANDS[args[0]]).run(args)
+        name, options = split_command(args)
+        if name is None:
+            print(usage(options))
+            return 0
+        import_module(COMMANDS[name].module).run(name, options)
     except UserError as error:
-        # A worker process wraps the message in its own traceback: the last one is what the user can mend.
+        # A worker process wraps the message in its own traceback. The last message is the one for the user.
         print(f"refinenet: error: {str(error).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def split_command(args: list[str]) -> tuple[str | None, list[str]]:
+    """Split the arguments of the process.
+
+    Returns:
+        The name of the command and its options. If help is asked for instead: None and the first words of the
+        commands to list.
+
+    Raises:
+        UserError: No command has that name.
+    """
+    words = [word for word in args[:2] if word not in ("-h", "--help")]
+    for count in (2, 1):
+        if len(words) >= count and " ".join(args[:count]) in COMMANDS:
+            return " ".join(args[:count]), args[count:]
+    if not words or (len(words) == 1 and listed_commands(words)):
+        return None, words
+    raise UserError(
+        f"no command {' '.join(words)!r}; expected one of: {', '.join(listed_commands(words[:1]) or COMMANDS)}"
+    )
+
+
+def listed_commands(first_words: Sequence[str]) -> dict[str, Command]:
+    """Return the commands that start with the given words."""
+    return {name: command for name, command in COMMANDS.items() if name.split()[: len(first_words)] == [*first_words]}
+
+
+def usage(first_words: Sequence[str]) -> str:
+    """Return the help that lists the commands that start with the given words."""
+    commands = listed_commands(first_words)
+    lines = [f"  {name:<15} {command.summary}" for name, command in commands.items()]
+    return "\n".join(
+        [
+            f"refinenet {refinenet_pl.__version__}: RefineNet for semantic segmentation, on PyTorch Lightning",
+            "",
+            f"usage: refinenet {' '.join([*first_words, 'COMMAND'])} [OPTIONS]",
+            "",
+            "commands:",
+            *lines,
+            *([] if first_words else ["", EXAMPLES]),
+        ]
+    )

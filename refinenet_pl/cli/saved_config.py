@@ -1,9 +1,11 @@
-"""The configuration that a run was trained with: where it is kept, and how it is read back."""
+"""The configuration of a run: where it is saved, and how it is read from a checkpoint or a weights folder."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
@@ -13,31 +15,33 @@ from refinenet_pl.weights.folder import network_config, read_preprocessing
 
 
 class SaveConfig(SaveConfigCallback):
-    """Keeps the configuration in the run folder, in every checkpoint, and with the loggers."""
+    """Saves the configuration in the run folder, in each checkpoint, and with the loggers."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Hand it to the loggers; the parent has written the file."""
+        """Pass the configuration to the loggers; the parent class writes the file."""
         for logger in trainer.loggers:
-            if not isinstance(logger, CSVLogger):  # which would write the same file again
-                logger.log_hyperparams(yaml.safe_load(self._text()))
+            if not isinstance(logger, CSVLogger):  # it would write the same file again
+                logger.log_hyperparams(yaml.safe_load(dump(self.parser, self.config)))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint can then be evaluated wherever it is moved."""
-        checkpoint[CONFIG_KEY] = self._text()
+        """Add the configuration, so that the checkpoint can be evaluated anywhere."""
+        checkpoint[CONFIG_KEY] = dump(self.parser, self.config)
 
-    def _text(self) -> str:
-        return self.parser.dump(self.config, skip_none=False)
+
+def dump(parser: ArgumentParser, config: Namespace) -> str:
+    """Return the configuration as YAML text, as the run folder has it."""
+    return parser.dump(config, skip_none=False)
 
 
 def checkpoint_config(path: Path, command: str) -> str:
-    """The configuration, as yaml, that a checkpoint was trained with, or that a weights folder stands for.
+    """Return the configuration of a checkpoint or a weights folder, as YAML text.
 
     Args:
-        path: Of the checkpoint or the folder.
-        command: What it is for; "predict" takes any images, so that the data of the training must not matter.
+        path: The checkpoint or the folder.
+        command: The command that needs it. "predict" takes any images, so that its configuration has no data.
 
     Raises:
-        UserError: No such file or folder, or none of ours.
+        UserError: There is no such file or folder, or it holds no configuration.
     """
     config = folder_config(path) if path.is_dir() else yaml.safe_load(read_checkpoint(path)[CONFIG_KEY])
     if command == "predict":
@@ -46,14 +50,10 @@ def checkpoint_config(path: Path, command: str) -> str:
 
 
 def folder_config(folder: Path) -> dict[str, Any]:
-    """What a weights folder says of network, classes and pixels."""
+    """Return the network, preprocessing and name of a weights folder, as a configuration."""
     network, arguments = network_config(folder)
-    preprocessing = read_preprocessing(folder)
     model = {
         "network": {"class_path": f"{network.__module__}.{network.__qualname__}", "init_args": arguments},
-        "class_names": preprocessing.class_names,
-        "class_colors": preprocessing.class_colors,
-        "mean": preprocessing.mean,
-        "std": preprocessing.std,
+        "preprocessing": asdict(read_preprocessing(folder)),
     }
     return {"model": model, "experiment": folder.resolve().name}

@@ -1,14 +1,14 @@
-"""`refinenet study report`: tables, plots and a page from what is finished of a study."""
+"""`refinenet study report`: tables, plots and a page from the finished cells of a study."""
 
-import argparse
 from pathlib import Path
 
+from refinenet_pl.cli.study import study_parser
 from refinenet_pl.reports.report import report
 
 
-def run(parser: argparse.ArgumentParser, args: list[str]) -> None:
-    """Report on what is finished."""
-    parser.description = "Write tables (Markdown, LaTeX, CSV), plots and a page from what is finished of a study."
-    parser.add_argument("--output", type=Path, help="Folder to write to; by default RUNS/STUDY/report.")
+def run(name: str, args: list[str]) -> None:
+    """Parse the options and write the report."""
+    parser = study_parser(name, "Write tables (Markdown, LaTeX, CSV), plots and a page from the finished cells.")
+    parser.add_argument("--output", type=Path | None, help="Folder to write to. The default is RUNS/STUDY/report.")
     options = parser.parse_args(args)
     report(options.file, options.runs, options.output)

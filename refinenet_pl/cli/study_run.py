@@ -1,6 +1,5 @@
-"""`refinenet study run`: the cells of a study, or what would be run."""
+"""`refinenet study run`: train and evaluate the cells of a study, or list what would run."""
 
-import argparse
 import os
 import signal
 import sys
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 
+from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.commands import CellGroup, cell_groups
 from refinenet_pl.studies.loading import load_study
@@ -19,53 +19,61 @@ from refinenet_pl.studies.trial import estimates
 from refinenet_pl.text import duration
 
 
-def run(parser: argparse.ArgumentParser, args: list[str]) -> None:
-    """Run the cells, or say what would be run."""
-    parser.description = "Run every cell of a study that is not finished, in a process of its own."
-    parser.epilog = "Other options go to each cell's `refinenet fit`, such as --data.root=/data/voc."
-    parser.add_argument("--devices", type=int, help="GPUs, or processes at a time on the CPU; by default all GPUs.")
+def run(name: str, args: list[str]) -> None:
+    """Parse the options and run the cells."""
+    parser = study_parser(
+        name, "Run every unfinished cell of a study in a process of its own. Interrupted cells resume."
+    )
+    parser.add_argument(
+        "--devices", type=int | None, help="GPUs to use, or CPU processes at a time. The default is all GPUs."
+    )
     parser.add_argument("--launcher", choices=["local", "slurm"], default="local", help="Where cells run.")
-    parser.add_argument("--slurm", nargs="+", default=[], metavar="NAME=VALUE", help="Submitit's: timeout_min=1440 ...")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME=LEVEL", help="Cells with these levels alone.")
-    parser.add_argument("--dry-run", action="store_true", help="List the cells; estimate the time by short trials.")
-    options, further = parser.parse_known_args(args)
+    parser.add_argument(
+        "--slurm", nargs="+", default=[], metavar="NAME=VALUE", help="Parameters of submitit, such as timeout_min=1440."
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME=LEVEL", help="Run only cells with these levels, seed or dataset."
+    )
+    parser.add_argument("--dry-run", action="store_true", help="List the cells, and estimate the time by short trials.")
+    add_fit_options(parser)
+    options = parser.parse_args(args)
     study = load_study(options.file)
-    todo = cell_groups(study, options.runs, further, levels(options.only))
+    groups = cell_groups(study, options.runs, fit_options(options), parse_levels(options.only))
     if options.dry_run:
-        show_plan(todo, device_names(options.devices))
+        print_plan(groups, device_names(options.devices))
         return
     local = options.launcher == "local"
     workers = Pool(device_names(options.devices)) if local else slurm_queue(options.slurm)
-    # As Ctrl-C does: it lets the pool stop its processes, which would go on by themselves otherwise.
+    # SIGTERM stops the pool as Ctrl-C does. Otherwise its processes would run on.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with LiveTable(todo) as table:
-        progress = workers.run(todo, table.update)
-    if local:  # and not on a cluster's login node, which is no measure
+    with LiveTable(groups) as table:
+        progress = workers.run(groups, table.update)
+    if local:  # a cluster's login node is no place to measure
         measure_inference(study, options.runs)
     if progress.failed:
-        told = "".join(f"\n  {name}: {reason}" for name, reason in progress.failed.items())
-        raise UserError(f"cells that failed: {len(progress.failed)}; the same command tries them again:{told}")
+        failures = "".join(f"\n  {cell}: {message}" for cell, message in progress.failed.items())
+        raise UserError(f"{len(progress.failed)} cells failed; run the same command to try them again:{failures}")
 
 
 def slurm_queue(words: Sequence[str]) -> Any:
-    """The queue of a cluster with submitit's parameters, which is slow to import."""
+    """Return the queue of a cluster. submitit is imported only here, because its import is slow."""
     from refinenet_pl.studies.slurm import SlurmQueue, slurm_parameters
 
     return SlurmQueue(slurm_parameters(words))
 
 
-def levels(words: Sequence[str]) -> dict[str, str]:
-    """Names and values of words like "seed=0"."""
+def parse_levels(words: Sequence[str]) -> dict[str, str]:
+    """Return names and values of words such as "seed=0"; raises UserError for other words."""
     if wrong := [word for word in words if "=" not in word]:
-        raise UserError(f"--only: {wrong[0]!r} is not like NAME=LEVEL")
+        raise UserError(f"--only: found {wrong[0]!r}; expected NAME=LEVEL")
     return dict(word.split("=", 1) for word in words)
 
 
 def device_names(count: int | None) -> list[str]:
-    """The GPUs to use, by number, or "cpu" for each process at a time.
+    """Return the numbers of the GPUs to use, or "cpu" once for each process at a time.
 
     Raises:
-        UserError: There are fewer GPUs, or none is asked for.
+        UserError: `count` is below 1, or more than there are GPUs.
     """
     gpus = torch.cuda.device_count()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -75,21 +83,21 @@ def device_names(count: int | None) -> list[str]:
     return names[:count] if gpus else ["cpu"] * (count or 1)
 
 
-def show_plan(todo: Sequence[CellGroup], devices: Sequence[str]) -> None:
-    """Print each cell with its overrides, and how long it would take on this machine."""
-    study = todo[0].study
-    estimated = estimates(todo)
+def print_plan(groups: Sequence[CellGroup], devices: Sequence[str]) -> None:
+    """Print each cell with its overrides, and the estimated time on this machine."""
+    study = groups[0].study
+    estimated = estimates(groups)
     seconds = 0.0
-    for training in todo:
-        estimate = estimated[training.cells[0].name]
-        for cell in training.cells:
-            if training.folder(cell).finished is not None:
+    for group in groups:
+        estimate = estimated[group.cells[0].name]
+        for cell in group.cells:
+            if group.folder(cell).finished is not None:
                 print(f"{cell.name}: finished")
-            elif cell is training.cells[0]:
+            elif cell is group.cells[0]:
                 print(f"{cell.name}: {duration(estimate.seconds)}, {estimate.words}")
                 seconds += estimate.seconds or 0.0
             else:
-                print(f"{cell.name}: evaluates the best checkpoint of {training.cells[0].name}")
+                print(f"{cell.name}: evaluates the best checkpoint of {group.cells[0].name}")
             for key, value in study.overrides_of(cell.levels).items():
                 print(f"  {key}: {value}")
-    print(f"in all about {duration(seconds / len(devices))} on this machine, {len(devices)} at a time")
+    print(f"total: about {duration(seconds / len(devices))} on this machine, {len(devices)} at a time")

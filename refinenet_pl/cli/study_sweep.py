@@ -1,19 +1,20 @@
 """`refinenet study sweep`: a study as a W&B sweep."""
 
-import argparse
 from pathlib import Path
 
+from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
+from refinenet_pl.studies.commands import flatten
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.sweep import sweep, write_sweep
 
 
-def run(parser: argparse.ArgumentParser, args: list[str]) -> None:
-    """Write a study as a W&B sweep."""
-    parser.description = "Write a study as a W&B sweep, whose agents run its cells by `refinenet study run`."
-    parser.epilog = "Other options go to each cell's `refinenet fit`, such as --data.root=/data/voc."
-    parser.add_argument("--output", type=Path, help="The yaml to write; by default STUDY_sweep.yaml here.")
-    options, further = parser.parse_known_args(args)
+def run(name: str, args: list[str]) -> None:
+    """Parse the options and write the sweep."""
+    parser = study_parser(name, "Write a study as a W&B sweep. Its agents run the cells by `refinenet study run`.")
+    parser.add_argument("--output", type=Path | None, help="YAML to write. The default is STUDY_sweep.yaml here.")
+    add_fit_options(parser)
+    options = parser.parse_args(args)
     study = load_study(options.file)
     output = options.output or Path(f"{study.name}_sweep.yaml")
-    write_sweep(output, sweep(study, ["--runs", str(options.runs), *further]))
+    write_sweep(output, sweep(study, ["--runs", str(options.runs), *flatten(fit_options(options))]))
     print(f"sweep: {output}; start it with: wandb sweep {output}")

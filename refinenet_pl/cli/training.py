@@ -1,28 +1,37 @@
-"""`fit`, `validate` and `test`: LightningCLI, with a run folder and a configuration that completes itself."""
+"""`fit`, `validate` and `test`: LightningCLI with a run folder and a configuration that completes itself."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
-from torch import nn
+from pytorch_lightning.utilities import rank_zero_only
 
-import refinenet_pl.networks  # noqa: F401  (so that yaml can name its classes without their modules)
+import refinenet_pl.networks
+import refinenet_pl.training.ema  # noqa: F401  (YAML can name imported classes without their modules)
 from refinenet_pl.cli.completion import complete
-from refinenet_pl.cli.run_folder import RunFolder
-from refinenet_pl.cli.saved_config import SaveConfig
+from refinenet_pl.cli.saved_config import SaveConfig, dump
 from refinenet_pl.cli.wandb_run import set_up_wandb
+from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
-from refinenet_pl.training.callbacks import PictureWriter
+from refinenet_pl.runs import RunFolder
+from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.costs import TrainingCosts
+from refinenet_pl.training.losses import CrossEntropy
+from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.results_writer import ResultsWriter
+from refinenet_pl.training.schedules import Poly
 from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.folder import load_weights
+
+FILES = RunFolder(Path())
 
 
 class TrainingCLI(LightningCLI):
@@ -38,29 +47,36 @@ class TrainingCLI(LightningCLI):
             self.data_class,
             subclass_mode_data=True,
             save_config_callback=self.save_config,
-            save_config_kwargs={"overwrite": True},  # only a resumed run finds its own file there
+            save_config_kwargs={"overwrite": True},  # only a resumed run finds a file, which is its own
             seed_everything_default=0,
             auto_configure_optimizers=False,
         )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The commands, and which of the trainer's arguments are no options."""
+        """Return the commands, and the arguments of the trainer's method that are no options."""
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Options beside the trainer's, the model's and the data's."""
-        parser.add_argument("--experiment", type=str | None, help="Name of the run; by default the first --config's.")
-        parser.add_argument("--runs", type=str, default="runs", help="Folder under which runs get theirs.")
+        """Add options, and defaults for the model's."""
+        parser.add_argument(
+            "--experiment",
+            type=str | None,
+            help="Name of the run. By default the names of all --config files, joined by '_'.",
+        )
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.add_argument("--pictures", type=int, default=4, help="How many validation samples are pictured.")
+        parser.add_argument("--pictures", type=int, default=4, help="Number of validation samples to save as pictures.")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/miou",
                 "checkpoint.mode": "max",
-                "checkpoint.filename": "best",
+                "checkpoint.filename": FILES.best_checkpoint.stem,
                 "checkpoint.auto_insert_metric_name": False,
                 "checkpoint.enable_version_counter": False,
+                # The task has the same defaults. Here they are named, so that the saved configuration names them.
+                "model.loss": {"class_path": f"{CrossEntropy.__module__}.{CrossEntropy.__qualname__}"},
+                "model.schedule": {"class_path": f"{Poly.__module__}.{Poly.__qualname__}"},
             }
         )
 
@@ -70,95 +86,110 @@ class TrainingCLI(LightningCLI):
         complete(config)
         self.check_checkpoint(config)
         if config.experiment is None:
-            config.experiment = Path(str(config.config[0])).stem if config.config else "unnamed"
-        self.run_folder = RunFolder.choose(config, str(self.subcommand))
+            config.experiment = run_name(config.config or [])
+        self.run_folder = choose_run_folder(config, str(self.subcommand))
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
-            config.checkpoint.dirpath = str(self.run_folder.path / "checkpoints")
+            config.checkpoint.dirpath = str(self.run_folder.checkpoints)
             set_up_wandb(config, self.run_folder)
         else:
-            # An evaluation's figures are its results.json, and a trial run of a few steps writes nothing.
+            # The metrics of an evaluation are in its results. A trial run of a few steps writes nothing.
             config.trainer.logger = False
-        self.trainer_defaults["callbacks"] = self.own_callbacks(config)
+        self.trainer_defaults["callbacks"] = self.default_callbacks(config)
 
     def check_checkpoint(self, config: Namespace) -> None:
-        """Evaluation needs one, and then no other weights; a wrong path is told at once."""
+        """Check --ckpt_path before anything is loaded; evaluation takes all weights from it."""
         if config.ckpt_path and not Path(config.ckpt_path).exists():
             raise UserError(f"--ckpt_path: no file {config.ckpt_path}")
         if self.subcommand == "fit":
-            if config.ckpt_path and Path(config.ckpt_path).is_dir():
-                raise UserError(f"--ckpt_path: {config.ckpt_path} is a folder of weights; fit goes on from checkpoints")
             return
         if not config.ckpt_path:
-            raise UserError(f"{self.subcommand} needs a trained network: give --ckpt_path RUN/checkpoints/best.ckpt")
+            raise UserError(
+                f"{self.subcommand} needs a trained network: give --ckpt_path with a checkpoint, such as "
+                f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
+            )
         config.model.encoder_weights = None
         if "encoder_weights" in config.model.network.init_args:
             config.model.network.init_args.encoder_weights = None
 
     def after_instantiate_classes(self) -> None:
-        """Load a weights folder, which Lightning could not: it must see no checkpoint then."""
+        """Load a weights folder, and hide it from Lightning, which can load checkpoints only."""
         config = self.config_init[self.subcommand]
         if config.ckpt_path and Path(config.ckpt_path).is_dir():
             load_weights(self.model.network, Path(config.ckpt_path))
             config.ckpt_path = None
 
-    def own_callbacks(self, config: Namespace) -> list[Any]:
-        """Callbacks that the configuration need not name."""
+    def default_callbacks(self, config: Namespace) -> list[Any]:
+        """Return the callbacks that every run has."""
         if config.trainer.fast_dev_run:
             return progress_bar(config)
-        callbacks = [ResultsWriter(), PictureWriter(config.pictures), *progress_bar(config)]
+        saved = yaml.safe_load(dump(self._parser(self.subcommand), config))
+        callbacks = [ResultsWriter(saved), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
-            # On its own: `checkpoint.save_last` would save only when there is a new best one.
+            # A separate callback: `checkpoint.save_last` would save only together with a new best checkpoint.
             last = ModelCheckpoint(
-                config.checkpoint.dirpath, "last", save_on_train_epoch_end=True, enable_version_counter=False
+                config.checkpoint.dirpath,
+                FILES.last_checkpoint.stem,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
             )
             callbacks += [TrainingCosts(), last]
         return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer, writing to the run folder; training always keeps its figures as CSV."""
+        """Return a trainer that writes to the run folder; training always logs its metrics as CSV."""
         configured = self.config_init[self.subcommand].trainer.logger
         if self.subcommand == "fit" and configured is not False:
-            listed = configured if isinstance(configured, list) else [configured]
-            self.run_folder.keep_earlier_metrics()
+            loggers = configured if isinstance(configured, list) else [configured]
+            rank_zero_only(self.run_folder.set_metrics_aside)()
             csv = CSVLogger(self.run_folder.path, name="", version="")
-            kwargs["logger"] = [csv, *(logger for logger in listed if logger not in (None, True))]
+            kwargs["logger"] = [csv, *(logger for logger in loggers if logger not in (None, True))]
         return super().instantiate_trainer(default_root_dir=str(self.run_folder.path), **kwargs)
 
     def before_fit(self) -> None:
-        """Say where to look."""
+        """Check the network, and print the run folder."""
         if self.config[self.subcommand].trainer.sync_batchnorm:
-            refuse_norms_with_activation(self.model)
+            check_synchronizable(self.model.network)
         if not self.config[self.subcommand].trainer.fast_dev_run:
-            self.run_folder.announce()
+            self.announce()
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint on the validation split."""
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")  # of the first, which has the monitor
+        # The trainer's first checkpoint callback is the one that monitors a metric.
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
         if best:
             self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
-            self.run_folder.announce()
+            self.announce()
 
     def after_validate(self) -> None:
-        """Say where to look."""
-        self.run_folder.announce()
+        """Print the run folder."""
+        self.announce()
 
     def after_test(self) -> None:
-        """Say where to look."""
-        self.run_folder.announce()
+        """Print the run folder."""
+        self.announce()
+
+    @rank_zero_only
+    def announce(self) -> None:
+        """Print the run folder."""
+        print(f"run folder: {self.run_folder.path}")
 
 
-def refuse_norms_with_activation(module: nn.Module) -> None:
-    """Some of timm's batch norms hold the activation as well, which torch's synchronized ones would drop unsaid."""
-    for name, norm in module.named_modules():
-        if isinstance(norm, nn.BatchNorm2d) and type(norm) is not nn.BatchNorm2d:
-            raise UserError(
-                f"trainer.sync_batchnorm would lose the activation within {name} ({type(norm).__name__}); leave it "
-                "out, freeze with model.batch_norm, or take an encoder with plain batch norm"
-            )
+def run_name(configs: Iterable[Any]) -> str:
+    """Name a run after its configuration files: their names without suffix, joined by "_"."""
+    # A configuration that was given as text, such as a checkpoint's, has no file: None.
+    return "_".join(Path(str(config)).stem for config in configs if config is not None) or "unnamed"
+
+
+def choose_run_folder(config: Namespace, command: str) -> RunFolder:
+    """Return the folder of the run that `fit` resumes, or a new one. Nothing is created yet."""
+    if command != "fit":
+        return RunFolder.create_name(config.runs, config.experiment, f"-{command}")
+    resumed = RunFolder.of_checkpoint(config.ckpt_path) if config.ckpt_path else None
+    return resumed or RunFolder.create_name(config.runs, config.experiment)
 
 
 def progress_bar(config: Namespace) -> list[RichProgressBar]:
-    """A bar on which learning rates of 1e-5 do not read 0.000, unless none is wanted."""
+    """Return a progress bar that shows small learning rates, such as 1e-5, with three digits; none if it is off."""
     if config.trainer.enable_progress_bar is False:
         return []
     return [RichProgressBar(theme=RichProgressBarTheme(metrics_format=".3g"))]

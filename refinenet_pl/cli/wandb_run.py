@@ -1,4 +1,4 @@
-"""Gives a run's W&B logger its folder, its id, and a way to work without an account."""
+"""Sets up the W&B logger of a run: its folder, its id, and offline mode without an account."""
 
 import os
 from typing import Any
@@ -7,18 +7,18 @@ import wandb
 from jsonargparse import Namespace
 from pytorch_lightning.utilities import rank_zero_only
 
-from refinenet_pl.cli.run_folder import RunFolder
+from refinenet_pl.runs import RunFolder
 
 
 def set_up_wandb(config: Namespace, folder: RunFolder) -> None:
-    """Point the configured W&B logger, if there is one, at the run folder.
+    """Set folder, name and id of the configured W&B logger, if there is one.
 
-    The run's id is the folder's name, so that a resumed run, which has the same folder, goes on in W&B as well.
+    The id contains the name of the run folder, so that a resumed run continues in W&B too.
     """
     for logger in _loggers(config.trainer.logger):
         if logger.class_path.endswith("WandbLogger"):
             logger.init_args.save_dir = str(folder.path)
-            logger.init_args.name = f"{config.experiment}-{folder.path.name}"
+            logger.init_args.name = f"{config.experiment}-{folder.name}"
             logger.init_args.id = logger.init_args.name
             logger.init_args.version = None
             logger.init_args.resume = "allow"
@@ -33,9 +33,7 @@ def _loggers(configured: Any) -> list[Namespace]:
 
 @rank_zero_only
 def _start_offline_unless_logged_in(folder: RunFolder) -> None:
-    folder.path.mkdir(parents=True, exist_ok=True)  # W&B goes elsewhere where it finds no folder
+    folder.path.mkdir(parents=True, exist_ok=True)  # W&B writes elsewhere if the folder does not exist
     if "WANDB_MODE" not in os.environ and not wandb.login(prompt=False, verify=False):
         wandb.setup(wandb.Settings(mode="offline"))
-        print(
-            f"W&B: not logged in, so this run stays offline; upload it with: wandb sync {folder.path}/wandb/offline-*"
-        )
+        print(f"W&B: not logged in; this run stays offline. To upload it: wandb sync {folder.path}/wandb/offline-*")

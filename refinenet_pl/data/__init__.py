@@ -1,19 +1,41 @@
-"""Datasets, from files to batches of uint8 images and train ids; they know nothing of networks."""
+"""Datasets: from files to batches of uint8 images and class indices. They know nothing of networks.
 
-from refinenet_pl.data.base import SegmentationDataModule
-from refinenet_pl.data.camvid import CamVidDataModule
-from refinenet_pl.data.cityscapes import CityscapesDataModule
-from refinenet_pl.data.nyudv2 import NYUDv2DataModule
-from refinenet_pl.data.person_part import PersonPartDataModule
-from refinenet_pl.data.scenes import ScenesDataModule
-from refinenet_pl.data.voc import VOCDataModule
+Importing this package is cheap. A data module, and Lightning with it, is imported when its class is first used.
+"""
 
-__all__ = [
-    "CamVidDataModule",
-    "CityscapesDataModule",
-    "NYUDv2DataModule",
-    "PersonPartDataModule",
-    "ScenesDataModule",
-    "SegmentationDataModule",
-    "VOCDataModule",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from refinenet_pl.data.base import SegmentationDataModule as SegmentationDataModule
+    from refinenet_pl.data.camvid import CamVidDataModule as CamVidDataModule
+    from refinenet_pl.data.cityscapes import CityscapesDataModule as CityscapesDataModule
+    from refinenet_pl.data.nyudv2 import NYUDv2DataModule as NYUDv2DataModule
+    from refinenet_pl.data.person_part import PersonPartDataModule as PersonPartDataModule
+    from refinenet_pl.data.scenes import ScenesDataModule as ScenesDataModule
+    from refinenet_pl.data.voc import VOCDataModule as VOCDataModule
+
+_MODULES = {
+    "CamVidDataModule": "camvid",
+    "CityscapesDataModule": "cityscapes",
+    "NYUDv2DataModule": "nyudv2",
+    "PersonPartDataModule": "person_part",
+    "ScenesDataModule": "scenes",
+    "SegmentationDataModule": "base",
+    "VOCDataModule": "voc",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a class on first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value  # later uses skip this function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

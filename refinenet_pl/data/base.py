@@ -1,4 +1,4 @@
-"""What all datasets share: finding errors before training starts, and the loaders."""
+"""The data module that all datasets share: splits, loaders, and checks before training starts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,48 +10,55 @@ from torch.utils.data import DataLoader, Dataset
 
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
-from refinenet_pl.data.sampling import EvaluationSampler, training_sampler
+from refinenet_pl.data.sampling import evaluation_sampler, training_sampler
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import is_image
+from refinenet_pl.text import join
 
 
 class SegmentationDataModule(pl.LightningDataModule):
-    """A dataset with its splits and loaders. A subclass gives `classes`, `source`, and `samples`.
+    """A dataset with its splits and loaders. A subclass defines `classes`, `source` and `samples`.
 
     Training batches are {"image": uint8 [N, 3, h, w], "mask": uint8 [N, h, w], "name": list of N str}. Evaluation
-    takes one sample at a time, without a batch axis, at the labels' own size.
+    yields one sample per step, without a batch axis, at the size of its label image.
 
     Args:
-        root: Folder of the dataset; each dataset says what must lie in it.
-        batch_size: Training samples a step, on each device; near the 6 of the light-weight networks' published recipe.
-        num_workers: Processes that read samples, on each device; 0 reads in the training process. More than 4
-            help where the device waits for data.
-        crop_size: Height and width of training samples, in pixels. Near the 500 of the published recipes, and
-            divisible by the 32 of the encoders.
-        scale_range: Lowest and highest random scale of training samples; the light-weight networks' published recipe.
-        short_side: Lowest and highest length of the scaled shorter side, in pixels. Off, since it depends on the
-            dataset; [450, 1100] are the authors' bounds for images of about 500 pixels.
-        flip: Mirror every second training sample, as in all published recipes.
-        color_jitter: Strength of random brightness, contrast and saturation, 0..1. Off, as in the published recipes.
+        root: Folder of the dataset. `source` says what it must contain.
+        batch_size: Training samples per step and device. The default is near the 6 of the light-weight networks'
+            published recipe.
+        num_workers: Processes per device that read samples; 0 reads in the training process. More than 4 help if the
+            device waits for data.
+        crop_size: Height and width of training crops in pixels; one number for both. The default is near the 500 of the
+            published recipes, and divisible by the encoders' stride of 32.
+        scale_range: Lowest and highest random scale of training samples. The default is the light-weight networks'
+            published recipe.
+        short_side: Lowest and highest length of the scaled image's shorter side, in pixels. None, the default, sets no
+            bounds, because they depend on the dataset; the authors use [450, 1100] for images of about 500 pixels.
+        flip: Flip half of the training samples left to right, as in all published recipes.
+        color_jitter: Strength of random brightness, contrast and saturation, 0..1. The default is 0, as in the
+            published recipes.
+        pad_color: RGB color, 0..255, that fills training crops around images that are smaller. It should be the mean
+            color of the encoder's normalization. None: ImageNet's, (124, 116, 104).
     """
 
     classes: ClassVar[Classes]
     source: ClassVar[str]
-    """Where the dataset comes from, and what its folder must hold; part of error messages."""
+    """Where to get the dataset, and what its folder must contain. Error messages end with it."""
     terms: ClassVar[str] = "Unknown."
-    """Under which terms the data may be used; part of the model card of what is trained on it."""
+    """Terms of use of the data. The model card of networks that are trained on it repeats them."""
 
     def __init__(
         self,
         root: str | Path,
         batch_size: int = 8,
         num_workers: int = 4,
-        crop_size: tuple[int, int] = (512, 512),
+        crop_size: int | tuple[int, int] = (512, 512),
         scale_range: tuple[float, float] = (0.5, 2.0),
         short_side: tuple[int, int] | None = None,
         flip: bool = True,
         color_jitter: float = 0.0,
+        pad_color: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
@@ -63,27 +70,28 @@ class SegmentationDataModule(pl.LightningDataModule):
             "short_side": short_side,
             "flip": flip,
             "color_jitter": color_jitter,
+            "pad_color": pad_color,
         }
         self._datasets: dict[str, SegmentationDataset] = {}
 
     @property
     def label_ids(self) -> Mapping[int, int] | None:
-        """Train id, or IGNORE_INDEX, of each value in the label files; None where those are train ids and 255 already."""
+        """The class index, or IGNORE_INDEX, of each value in the label images. None if they hold these already."""
         return None
 
     def samples(self, split: str) -> list[Sample]:
-        """Lists a split, always in the same order.
+        """List a split, always in the same order.
 
         Args:
             split: "train", "val" or "test".
 
         Raises:
-            UserError: Files are missing, or this split has no public labels.
+            UserError: Files are missing, or the split has no public labels.
         """
         raise NotImplementedError
 
     def dataset(self, split: str) -> SegmentationDataset:
-        """The samples of a split, augmented if it is "train"; raises what `samples` raises."""
+        """Return the dataset of a split; only "train" is augmented. Raises what `samples` raises."""
         if split not in self._datasets:
             transform = training_transform(**self._augmentation) if split == "train" else None
             self._datasets[split] = SegmentationDataset(
@@ -92,18 +100,18 @@ class SegmentationDataModule(pl.LightningDataModule):
         return self._datasets[split]
 
     def setup(self, stage: str) -> None:
-        """Finds the files of the splits that this stage needs, so that what is missing shows at once."""
+        """List the splits that this stage needs, so that missing files are reported before it starts."""
         for split in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
             self.dataset(split)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of augmented samples, shuffled; an incomplete last batch is left out."""
+        """Return shuffled batches of augmented samples. The last batch is dropped if it is incomplete."""
         dataset = self.dataset("train")
         sampler = training_sampler(dataset)
         if len(sampler) < self.batch_size:
             raise UserError(
-                f"batch_size={self.batch_size}, but the training split has only {len(sampler)} images a device, which "
-                f"is less than one batch. Set data.batch_size to {len(sampler)} or less."
+                f"batch_size={self.batch_size}, but the training split has only {len(sampler)} images per device. "
+                f"Set data.batch_size to {len(sampler)} or less."
             )
         return DataLoader(
             dataset,
@@ -116,85 +124,83 @@ class SegmentationDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Single samples of the validation split, as they are on disk."""
+        """Return single samples of the validation split, not augmented."""
         return evaluation_loader(self.dataset("val"), self.num_workers)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Single samples of the test split, as they are on disk."""
+        """Return single samples of the test split, not augmented."""
         return evaluation_loader(self.dataset("test"), self.num_workers)
 
     def folder(self, *parts: str | Path) -> Path:
-        """A folder under `root` that must exist; raises UserError with what the dataset needs where it does not."""
+        """Return a folder below `root`; raises UserError with `source` if it does not exist."""
         path = self.root.joinpath(*parts)
         if not path.is_dir():
-            raise UserError(f"{path}: no such folder, with data.root={self.root}.\n{self.source}")
+            raise UserError(f"{path}: no such folder (data.root is {self.root}).\n{self.source}")
         return path
 
 
 def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[Any]:
-    """Gives each sample exactly once over all devices, one a step, without a batch axis.
+    """Return a loader that yields each sample on exactly one device, one per step, without a batch axis.
 
-    Alone in its step, a sample is neither resized nor padded to others' size, and no figure can depend on which
+    A sample alone in its step is neither resized nor padded to the size of others, and no metric depends on which
     samples share a batch.
 
     Args:
         dataset: Samples of any sizes.
         num_workers: Processes that read them; 0 reads in this process.
+
+    Raises:
+        UserError: There are fewer samples than devices.
     """
-    sampler = EvaluationSampler(dataset)  # type: ignore[arg-type]
-    if len(sampler.dataset) < sampler.num_replicas:  # type: ignore[arg-type]
-        raise UserError(f"{len(sampler.dataset)} images cannot be dealt to {sampler.num_replicas} devices: use fewer.")  # type: ignore[arg-type]
     return DataLoader(
         dataset,
         batch_size=None,
-        sampler=sampler,
+        sampler=evaluation_sampler(dataset),  # type: ignore[arg-type]
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def images_in(folder: Path, suffix: str = "") -> dict[str, Path]:
-    """The image files right in a folder, by name without suffix.
+def images_in(folder: str | Path, suffix: str = "") -> dict[str, Path]:
+    """Return the image files directly in a folder, by file name without extension.
 
     Args:
         folder: An existing folder.
-        suffix: Take only files whose stem ends so; it is cut off the name.
+        suffix: Keep only names that end with this, and remove it from them.
 
     Raises:
         UserError: Two files have the same name.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(Path(folder).iterdir()):
         if is_image(path) and path.stem.endswith(suffix):
             other = found.setdefault(path.stem.removesuffix(suffix), path)
             if other != path:
-                raise UserError(
-                    f"{other} and {path.name} have the same name: keep one, so that it is clear which counts."
-                )
+                raise UserError(f"{other} and {path.name} have the same name; keep only one of them")
     return found
 
 
-def pair(images: Mapping[str, Path], masks: Mapping[str, Path], where: str) -> list[Sample]:
-    """Pairs images and label images by name.
+def pair(images: Mapping[str, str | Path], masks: Mapping[str, str | Path], where: str) -> list[Sample]:
+    """Pair images and label images by name.
 
     Args:
         images: Image files by name.
-        masks: Label files by name.
-        where: The folders, for the error message.
+        masks: Label images by name.
+        where: The folders, for error messages.
 
     Returns:
-        Samples in order of their names.
+        Samples, sorted by name.
 
     Raises:
-        UserError: There is nothing, or one is without the other.
+        UserError: There are no images, or files without a partner.
     """
-    lonely = sorted(images.keys() ^ masks.keys())
-    if lonely:
-        files = [str(images.get(name) or masks[name]) for name in lonely[:5]]
+    unpaired = sorted(images.keys() ^ masks.keys())
+    if unpaired:
+        files = join((images.get(name) or masks[name] for name in unpaired), limit=5)
         raise UserError(
-            f"{where}: {len(lonely)} of {len(images.keys() | masks.keys())} files lack the image or the label image "
-            f"of the same name, among them {', '.join(files)}. Add what is missing, or remove these files."
+            f"{where}: {len(unpaired)} of {len(images.keys() | masks.keys())} samples lack either the image or the "
+            f"label image: found only {files}. Add the missing files, or remove these."
         )
     if not images:
-        raise UserError(f"{where}: no images. Expected at least one image with its label image.")
-    return [Sample(images[name], masks[name], name) for name in sorted(images)]
+        raise UserError(f"{where}: no images; expected at least one image and its label image")
+    return [Sample(Path(images[name]), Path(masks[name]), name) for name in sorted(images)]

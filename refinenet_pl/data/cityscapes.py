@@ -3,84 +3,45 @@
 from pathlib import Path
 from typing import ClassVar
 
+from torchvision.datasets import Cityscapes
+
 from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.errors import UserError
 
-CITYSCAPES = Classes(
-    names=(
-        "road",
-        "sidewalk",
-        "building",
-        "wall",
-        "fence",
-        "pole",
-        "traffic light",
-        "traffic sign",
-        "vegetation",
-        "terrain",
-        "sky",
-        "person",
-        "rider",
-        "car",
-        "truck",
-        "bus",
-        "train",
-        "motorcycle",
-        "bicycle",
-    ),
-    colors=(
-        (128, 64, 128),
-        (244, 35, 232),
-        (70, 70, 70),
-        (102, 102, 156),
-        (190, 153, 153),
-        (153, 153, 153),
-        (250, 170, 30),
-        (220, 220, 0),
-        (107, 142, 35),
-        (152, 251, 152),
-        (70, 130, 180),
-        (220, 20, 60),
-        (255, 0, 0),
-        (0, 0, 142),
-        (0, 0, 70),
-        (0, 60, 100),
-        (0, 80, 100),
-        (0, 0, 230),
-        (119, 11, 32),
-    ),
-)
+_EVALUATED = sorted((row for row in Cityscapes.classes if not row.ignore_in_eval), key=lambda row: row.train_id)
 
-EVALUATED_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The label id of each class; submissions to the evaluation server hold these, not train ids."""
+CITYSCAPES = Classes(names=tuple(row.name for row in _EVALUATED), colors=tuple(row.color for row in _EVALUATED))
+
+EVALUATED_IDS: tuple[int, ...] = tuple(row.id for row in _EVALUATED)
+"""The label id of each class. Label images and submissions to the evaluation server hold these, not class indices."""
 
 
 class CityscapesDataModule(SegmentationDataModule):
-    """Cityscapes' 19 evaluated classes: 2,975 training and 500 validation images of 2048 x 1024 pixels."""
+    """Cityscapes, 19 evaluated classes: 2,975 training and 500 validation images of 2048 x 1024 pixels."""
 
     classes = CITYSCAPES
     label_ids: ClassVar[dict[int, int]] = {
-        **dict.fromkeys(range(34), IGNORE_INDEX),
-        255: IGNORE_INDEX,  # the license plate's id, -1, in 8 bits
-        **{label: train_id for train_id, label in enumerate(EVALUATED_IDS)},
+        # Modulo 256, because 8 bits hold the license plate's id, -1, as 255.
+        **{row.id % 256: IGNORE_INDEX for row in Cityscapes.classes},
+        **{label: index for index, label in enumerate(EVALUATED_IDS)},
     }
     source = (
-        "Cityscapes comes from https://www.cityscapes-dataset.com (login needed): unpack "
-        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip both into data.root, which then holds "
-        "leftImg8bit/train/<city>/*_leftImg8bit.png and gtFine/train/<city>/*_gtFine_labelIds.png, and so for val."
+        "Cityscapes: https://www.cityscapes-dataset.com (login required). Unpack leftImg8bit_trainvaltest.zip and "
+        "gtFine_trainvaltest.zip into data.root. It then contains leftImg8bit/train/<city>/*_leftImg8bit.png and "
+        "gtFine/train/<city>/*_gtFine_labelIds.png, and the same for val."
     )
     terms = (
-        "Cityscapes has a license of its own (https://www.cityscapes-dataset.com/license), to which every user agrees: "
+        "Cityscapes has its own license (https://www.cityscapes-dataset.com/license), which every user accepts: "
         "for non-commercial purposes only."
     )
 
     def samples(self, split: str) -> list[Sample]:
-        """Pairs the images and label images of all cities of a split."""
+        """Pair the images and the label images of all cities of a split."""
         if split == "test":
             raise UserError(
-                "Cityscapes' test labels are not public. Use `validate` for figures on the validation split, or "
+                "Cityscapes' test labels are not public. Use `validate` for metrics on the validation split, or "
                 "`predict` on leftImg8bit/test for files to send to the evaluation server."
             )
         images, masks = self.folder("leftImg8bit", split), self.folder("gtFine", split)

@@ -1,20 +1,23 @@
-"""What a label image means: class names, their colors, and the value that is no class."""
+"""What a label image means: class names, their colors, and the value of ignored pixels."""
 
 from dataclasses import dataclass
 
 IGNORE_INDEX = 255
-"""Label value of pixels that neither train nor score, in every dataset, once read."""
+"""Mask value of ignored pixels, in every dataset. They count neither in the loss nor in the metrics."""
 
 Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a dataset, in the order of their train ids 0, 1, 2, ...
+    """The classes of a dataset, in the order of their class indices 0, 1, 2, ...
 
     Attributes:
         names: One name per class.
-        colors: One RGB color per class, each channel 0..255, for masks and pictures.
+        colors: One RGB color per class, each channel 0..255, for palette images and plots.
+
+    Raises:
+        ValueError: The numbers of names and colors differ.
     """
 
     names: tuple[str, ...]
@@ -22,23 +25,52 @@ class Classes:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.colors):
-            raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colors: give one color a class")
+            raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colors: give one color per class")
 
     def __len__(self) -> int:
         return len(self.names)
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """The color map of the PASCAL VOC devkit: the bits of the class index, dealt in turn to R, G and B.
+    """Return the color map of the PASCAL VOC devkit, which spreads the bits of the class index over R, G and B.
 
     Args:
-        count: How many colors, 1..256.
+        count: Number of colors, 1..256.
 
     Returns:
-        RGB triples; the first is black.
+        RGB triples, 0..255. The first is black.
     """
-    return tuple(tuple(_voc_channel(index, channel) for channel in range(3)) for index in range(count))  # type: ignore[misc]
+    return tuple((_voc_channel(index, 0), _voc_channel(index, 1), _voc_channel(index, 2)) for index in range(count))
 
 
 def _voc_channel(index: int, channel: int) -> int:
     return sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8))
+
+
+VOC = Classes(
+    names=(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    colors=voc_colors(21),
+)
+"""PASCAL VOC's classes. They are here so that published weights get their names without importing Lightning."""

@@ -1,4 +1,4 @@
-"""Images and label images, read from disk into samples."""
+"""Reads images and label images into samples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,31 +11,32 @@ from torchvision import tv_tensors
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import read_image, read_mask
+from refinenet_pl.text import join
 
-UNKNOWN = -1  # in a label table: this raw value means nothing in this dataset
+UNKNOWN = -1  # in the lookup table of class indices: the dataset has no such label value
 
 
 class Sample(NamedTuple):
-    """Where one sample lies, before it is read."""
+    """The files of one sample."""
 
     image: Path
     mask: Path | None
-    """None where there are no labels."""
+    """The label image; None for images without labels."""
     name: str
-    """Names the sample in results, and the files made from it; unique in its split."""
+    """Identifies the sample in results and output files. It is unique in its split."""
 
 
 class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
-    """Reads samples and gives their labels as train ids.
+    """Reads samples and converts their labels to class indices.
 
-    A sample is {"image": tv_tensors.Image uint8 [3, H, W], "mask": tv_tensors.Mask uint8 [H, W], "name": str}; the mask
-    holds 0..num_classes - 1, and IGNORE_INDEX where a pixel has no class.
+    A sample is {"image": tv_tensors.Image uint8 [3, H, W], "mask": tv_tensors.Mask uint8 [H, W], "name": str}. The mask
+    holds 0..num_classes - 1, and IGNORE_INDEX for ignored pixels.
 
     Args:
-        samples: What to read; every sample has a mask.
-        num_classes: How many classes there are.
-        label_ids: The train id (or IGNORE_INDEX) of each value 0..255 that label images may hold. None: 0..num_classes - 1
-            and IGNORE_INDEX stand for themselves.
+        samples: The files to read. Every sample has a label image.
+        num_classes: Number of classes.
+        label_ids: The class index (or IGNORE_INDEX) of each value, 0..255, that label images may hold. None: they hold
+            0..num_classes - 1 and IGNORE_INDEX already.
         transform: Applied to each sample. None: samples stay as they are on disk.
     """
 
@@ -58,45 +59,41 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Reads a sample.
+        """Read a sample.
 
         Raises:
-            UserError: A file cannot be read, the two sizes differ, or the mask holds a value that is no class.
+            UserError: A file cannot be read, image and label image differ in size, or a label value is not a class.
         """
         sample = self.samples[index]
         image = read_image(sample.image)
-        mask = self.labels(index)
+        mask = self.mask(index)
         if mask.shape != image.shape[1:]:
             raise UserError(
-                f"{sample.mask}: the labels are {_size(mask.shape)} pixels, but their image {sample.image} is "
-                f"{_size(image.shape[1:])} (height x width). Labels must have their image's size: "
-                "find the label image that was drawn for it."
+                f"{sample.mask}: the label image is {_size(mask.shape)} pixels, but its image {sample.image} is "
+                f"{_size(image.shape[1:])} (height x width). Both must have the same size: "
+                "use the label image that was drawn for this image."
             )
-        read = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(mask)), "name": sample.name}
-        return read if self.transform is None else self.transform(read)
+        result = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(mask)), "name": sample.name}
+        return result if self.transform is None else self.transform(result)
 
-    def labels(self, index: int) -> np.ndarray:
-        """The train ids of a sample as they are on disk, without its image: uint8 [H, W]; raises UserError."""
+    def mask(self, index: int) -> np.ndarray:
+        """Read only the class indices of a sample, not augmented: uint8 [H, W]. Raises what `__getitem__` raises."""
         path = self.samples[index].mask
         assert path is not None
-        return self._train_ids(read_mask(path), path)
+        return self._class_indices(read_mask(path), path)
 
-    def _train_ids(self, raw: np.ndarray, path: Path) -> np.ndarray:
-        fits = raw.dtype == np.uint8 or (raw.min() >= 0 and raw.max() <= 255)
-        mask = self._table[raw] if fits else None
+    def _class_indices(self, raw: np.ndarray, path: str | Path) -> np.ndarray:
+        in_table = raw.dtype == np.uint8 or (raw.min() >= 0 and raw.max() <= 255)
+        mask = self._table[raw] if in_table else None
         if mask is None or mask.min() == UNKNOWN:
             found = sorted(set(np.unique(raw).tolist()) - self._label_ids.keys())
             raise UserError(
-                f"{path}: holds label values that are no class: {_listed(found)}. "
-                f"Expected only {_listed(sorted(self._label_ids))}. "
-                "Is this the right dataset, and its label image rather than a picture of it?"
+                f"{path}: contains label values that are not a class: {join(found, limit=40)}. "
+                f"Expected only {join(sorted(self._label_ids), limit=40)}. "
+                "Check that this is the right dataset, and a label image rather than a color picture of one."
             )
         return mask.astype(np.uint8)
 
 
 def _size(shape: Sequence[int]) -> str:
     return f"{shape[0]} x {shape[1]}"
-
-
-def _listed(values: Sequence[int], most: int = 40) -> str:
-    return ", ".join(map(str, values[:most])) + (f" ... ({len(values)} in all)" if len(values) > most else "")

@@ -15,12 +15,12 @@ from refinenet_pl.images import IMAGE_SUFFIXES, is_image, read_image
 
 
 class ImageDataset(torch.utils.data.Dataset[dict[str, Any]]):
-    """Reads images, turned upright as their EXIF orientation says.
+    """Reads images and turns them upright, as their EXIF orientation says.
 
     A sample is {"image": tv_tensors.Image uint8 [3, H, W], "name": str}.
 
     Args:
-        samples: What to read; see `find_images`.
+        samples: The files to read; see `find_images`.
     """
 
     def __init__(self, samples: Sequence[Sample]) -> None:
@@ -30,49 +30,50 @@ class ImageDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Reads an image; raises UserError if that is not possible."""
+        """Read an image; raises UserError if it cannot be read."""
         sample = self.samples[index]
         return {"image": read_image(sample.image, upright=True), "name": sample.name}
 
 
 class ImagesDataModule(pl.LightningDataModule):
-    """The images to predict, one a step, at their own sizes.
+    """Images to predict, one per step, at their own sizes.
 
     Args:
-        paths: Image files, and folders of images; see `find_images`.
-        num_workers: Processes that read them, on each device; 0 reads in the predicting process.
+        paths: Image files and folders of images; see `find_images`.
+        num_workers: Processes per device that read images; 0 reads in the predicting process.
     """
 
-    def __init__(self, paths: Sequence[Path], num_workers: int = 4) -> None:
+    def __init__(self, paths: str | Path | Sequence[str | Path], num_workers: int = 4) -> None:
         super().__init__()
         self.dataset = ImageDataset(find_images(paths))
         self.num_workers = num_workers
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Single samples."""
+        """Return single samples."""
         return evaluation_loader(self.dataset, self.num_workers)
 
 
-def find_images(paths: Sequence[Path]) -> list[Sample]:
-    """Finds images; those in folders are told by their suffixes.
+def find_images(paths: str | Path | Sequence[str | Path]) -> list[Sample]:
+    """Find image files.
 
     Args:
-        paths: Image files, and folders that are searched with all folders in them.
+        paths: Image files and folders, or one of them. Folders are searched recursively for files with an image suffix.
 
     Returns:
-        Samples without labels: first path first, and each folder's files in order of their names. A sample's name is
-        its path in the given folder without suffix; that of a file given itself is its stem.
+        Samples without labels, in the order of the paths, and sorted by name within a folder. The name of a sample is
+        its path below the given folder, without suffix; for a file that is given itself, it is the file's stem.
 
     Raises:
-        UserError: A path does not exist, a folder holds no image, or two images would have the same name.
+        UserError: A path does not exist, a folder contains no image, or two images would have the same name.
     """
-    samples = [sample for path in paths for sample in _find(path)]
+    listed = [paths] if isinstance(paths, str | Path) else paths
+    samples = [sample for path in listed for sample in _find(Path(path))]
     by_name: dict[str, Path] = {}
     for sample in samples:
         if sample.name in by_name:
             raise UserError(
-                f"{by_name[sample.name]} and {sample.image}: their results would both be named {sample.name!r}. "
-                "Rename one, or predict them in separate runs with separate output folders."
+                f"{by_name[sample.name]} and {sample.image}: both results would be named {sample.name!r}. "
+                "Rename one image, or predict them in separate runs with separate output folders."
             )
         by_name[sample.name] = sample.image
     return samples
@@ -82,9 +83,9 @@ def _find(path: Path) -> list[Sample]:
     if path.is_file():
         return [Sample(path, None, path.stem)]
     if not path.is_dir():
-        raise UserError(f"{path}: no such file or folder. Give image files, or folders of images.")
+        raise UserError(f"{path}: no such file or folder; expected image files or folders of images")
     files = [file for file in sorted(path.rglob("*")) if is_image(file)]
     if not files:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-        raise UserError(f"{path}: no images in this folder. Expected files with one of the suffixes {suffixes}.")
+        raise UserError(f"{path}: no images in this folder; expected files with one of the suffixes {suffixes}")
     return [Sample(file, None, file.relative_to(path).with_suffix("").as_posix()) for file in files]

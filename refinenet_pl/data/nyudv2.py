@@ -1,4 +1,4 @@
-"""NYU Depth V2, with its labels in 40 classes."""
+"""NYU Depth V2, with labels in 40 classes."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,7 +10,7 @@ from rich.progress import track
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
-from refinenet_pl.data.lists import existing, listed_samples
+from refinenet_pl.data.lists import listed_samples, require_files
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import read_mask
 
@@ -60,32 +60,32 @@ NYUDV2 = Classes(
     colors=voc_colors(41)[1:],
 )
 
-FORMS: dict[str, dict[int, int]] = {
+ENCODINGS: dict[str, dict[int, int]] = {
     "from_zero": {**{i: i for i in range(len(NYUDV2))}, IGNORE_INDEX: IGNORE_INDEX},
     "from_one": {0: IGNORE_INDEX, **{i + 1: i for i in range(len(NYUDV2))}},
 }
-"""The train id, or IGNORE_INDEX, of each label value, in both forms in which people have the labels."""
+"""The class index, or IGNORE_INDEX, of each label value. Copies of the dataset with both encodings exist."""
 
-ONLY_IN = {"from_zero": IGNORE_INDEX, "from_one": len(NYUDV2)}
-"""The one value that only labels of this form can hold."""
+UNIQUE_VALUE = {"from_zero": IGNORE_INDEX, "from_one": len(NYUDV2)}
+"""The one label value that only this encoding uses."""
 
 
 class NYUDv2DataModule(SegmentationDataModule):
-    """NYU Depth V2's 40 classes of indoor scenes: 795 training images, and 654 test images for validation too.
+    """NYU Depth V2, 40 classes of indoor scenes: 795 training images; 654 test images, also used for validation.
 
     Args:
-        root: Folder with the images, the labels, and the lists train.txt and test.txt.
-        labels: "from_zero" where the label files hold classes as 0..39 and void as 255, as the light-weight networks'
-            authors have them; "from_one" where they hold classes as 1..40 and void as 0; "auto" tells by the values
-            which of the two it is, once for both splits.
+        root: Folder with the images, the label images, and the lists train.txt and test.txt.
+        labels: Encoding of the label images. "from_zero": classes are 0..39 and void (unlabeled) is 255, as the authors
+            of the light-weight networks have them. "from_one": classes are 1..40 and void is 0. "auto": detect the
+            encoding from the values, once for both splits.
         **kwargs: See `SegmentationDataModule`.
     """
 
     classes = NYUDV2
     source = (
-        "NYU Depth V2 comes from https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html; data.root holds "
-        "images/NAME.png (or .jpg), masks/NAME.png, and the lists train.txt and test.txt, with a NAME, or the paths of "
-        "an image and its labels, on each line."
+        "NYU Depth V2: https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html. data.root contains images/NAME.png "
+        "(or .jpg), masks/NAME.png, and the lists train.txt and test.txt. Each line of a list is a NAME, or the paths "
+        "of an image and its label image."
     )
     terms = "NYU Depth V2 states no license that we know of; its authors ask to cite Silberman et al., ECCV 2012."
 
@@ -96,41 +96,43 @@ class NYUDv2DataModule(SegmentationDataModule):
         self.labels = labels
 
     def samples(self, split: str) -> list[Sample]:
-        """Lists a split, in the order of its list file; "val" is "test", since there is no third split."""
+        """List a split, in the order of its list file. "val" is "test", because there is no third split."""
         name = "train.txt" if split == "train" else "test.txt"
-        return existing(listed_samples(self.folder() / name, "images", "masks"), self.source)
+        return require_files(listed_samples(self.folder() / name, "images", "masks"), self.source)
 
     @cached_property
     def label_ids(self) -> Mapping[int, int]:
-        """Train id, or IGNORE_INDEX, of each value in the label files.
+        """The class index, or IGNORE_INDEX, of each value in the label images.
 
         Raises:
-            UserError: It cannot be told by the values which form they have.
+            UserError: The encoding cannot be detected, or the label images have both.
         """
-        return FORMS[self._form_by_values() if self.labels == "auto" else self.labels]
+        return ENCODINGS[self._detect_encoding() if self.labels == "auto" else self.labels]
 
-    def _form_by_values(self) -> str:
-        # Both splits, whichever is asked for, so that they are read alike and a mixture of the forms is found.
-        told = _tell_form(self.samples("test")) | _tell_form(self.samples("train"))
-        if not told:
+    def _detect_encoding(self) -> str:
+        # Both splits, so that each is read with the same encoding and a mixture is found.
+        evidence = _find_unique_values(self.samples("test")) | _find_unique_values(self.samples("train"))
+        if not evidence:
             raise UserError(
-                f"{self.root}: no label image holds 255 (void, where classes are 0..39) or 40 (a class, where they are "
-                "1..40 and void is 0), so that the two cannot be told apart. Set data.labels to from_zero for the "
-                "former, to from_one for the latter."
+                f"{self.root}: cannot detect the encoding of the labels. No label image contains 255 (void, if classes "
+                "are 0..39) or 40 (a class, if classes are 1..40 and void is 0). Set data.labels to from_zero for the "
+                "former, or to from_one for the latter."
             )
-        if len(told) > 1:
+        if len(evidence) > 1:
             raise UserError(
-                f"{told['from_zero']} holds 255, as only labels 0..39 with void 255 do, but {told['from_one']} holds "
-                "40, as only labels 1..40 with void 0 do. Bring all labels into one of these forms."
+                f"{evidence['from_zero']} contains 255, which is only used if classes are 0..39 and void is 255, but "
+                f"{evidence['from_one']} contains 40, which is only used if classes are 1..40 and void is 0. Convert "
+                "all label images to one of these encodings."
             )
-        return next(iter(told))
+        return next(iter(evidence))
 
 
-def _tell_form(samples: list[Sample]) -> dict[str, Path]:
-    """The first label file that tells its form, by that form; by both forms if it holds the values of both."""
-    for _, mask, _ in track(samples, description="Telling the form of the labels", transient=True):
+def _find_unique_values(samples: list[Sample]) -> dict[str, Path]:
+    """Return the first label image that reveals its encoding, by that encoding; by both if it holds values of both."""
+    for _, mask, _ in track(samples, description="Detecting the encoding of the labels", transient=True):
         assert mask is not None
         values = read_mask(mask)
-        if told := {form: mask for form, value in ONLY_IN.items() if (values == value).any()}:
-            return told
+        evidence = {encoding: mask for encoding, value in UNIQUE_VALUE.items() if (values == value).any()}
+        if evidence:
+            return evidence
     return {}

@@ -1,9 +1,9 @@
-"""PASCAL Person-Part: the bodies of VOC 2010's people, in six parts."""
+"""PASCAL Person-Part: people of VOC 2010, labeled with six parts of the body."""
 
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
-from refinenet_pl.data.lists import existing, listed_samples
+from refinenet_pl.data.lists import listed_samples, require_files
 from refinenet_pl.errors import UserError
 
 PERSON_PART = Classes(
@@ -13,21 +13,19 @@ PERSON_PART = Classes(
 
 
 class PersonPartDataModule(SegmentationDataModule):
-    """PASCAL Person-Part: six parts of the body and background; 1,716 training and 1,817 validation images."""
+    """PASCAL Person-Part, six parts of the body and background: 1,716 training and 1,817 validation images."""
 
     classes = PERSON_PART
     source = (
-        "Person-Part is made of the people in PASCAL-Part (http://roozbehm.info/pascal-parts), whose images are "
-        "VOC 2010's (http://host.robots.ox.ac.uk/pascal/VOC/voc2010); data.root holds JPEGImages/NAME.jpg, "
-        "masks/NAME.png with the values 0..6, and the lists train.txt and val.txt, with a NAME, or the paths of an "
-        "image and its labels, on each line."
+        "Person-Part: the people of PASCAL-Part (http://roozbehm.info/pascal-parts), on images of VOC 2010 "
+        "(http://host.robots.ox.ac.uk/pascal/VOC/voc2010). data.root contains JPEGImages/NAME.jpg, masks/NAME.png with "
+        "the values 0..6, and the lists train.txt and val.txt. Each line of a list is a NAME, or the paths of an image "
+        "and its label image."
     )
-    terms = "The images are PASCAL VOC's, which come from flickr, and their use must respect flickr's terms."
+    terms = "The images are PASCAL VOC's. They come from flickr, and their use must respect flickr's terms."
 
     def samples(self, split: str) -> list[Sample]:
-        """Lists a split, in the order of its list file."""
+        """List a split, in the order of its list file."""
         if split == "test":
-            raise UserError(
-                "Person-Part has no test split: its published figures are of the validation images. Use `validate`."
-            )
-        return existing(listed_samples(self.folder() / f"{split}.txt", "JPEGImages", "masks"), self.source)
+            raise UserError("Person-Part has no test split; papers report validation metrics. Use `validate`.")
+        return require_files(listed_samples(self.folder() / f"{split}.txt", "JPEGImages", "masks"), self.source)

@@ -1,58 +1,58 @@
-"""Which process reads which sample, in which order."""
+"""Samplers: which process reads which sample, in which order."""
 
-from collections.abc import Iterator, Sized
-from typing import Any
+from collections.abc import Sized
 
 import torch
+from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
 from torch import distributed
 from torch.utils.data import DistributedSampler
 
+from refinenet_pl.errors import UserError
 
-class EvaluationSampler(DistributedSampler[Any]):
-    """Deals the samples to the processes in turn, each exactly once: rank, rank + world, rank + 2 world, ...
 
-    PyTorch's own sampler repeats samples until every process has as many, which changes the figures. Being a
-    `DistributedSampler`, this one is left in place by Lightning, which replaces all others.
+def evaluation_sampler(
+    dataset: Sized, num_replicas: int | None = None, rank: int | None = None
+) -> UnrepeatedDistributedSampler:
+    """Return a sampler that deals each sample to exactly one process: rank, rank + world, rank + 2 world, ...
+
+    PyTorch's `DistributedSampler` repeats samples until all processes have the same number, which changes the metrics.
+    The returned sampler is a subclass of it, so Lightning keeps it. Lightning replaces all other samplers.
 
     Args:
-        dataset: What to sample from, in order.
-        num_replicas: Number of processes. None: as many as there are in this run.
-        rank: Which of them this is, 0..num_replicas - 1. None: the rank in this run.
-    """
+        dataset: Samples to draw, in order.
+        num_replicas: Number of processes. None: the processes of this run.
+        rank: Index of this process, 0..num_replicas - 1. None: the rank in this run.
 
-    def __init__(self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None) -> None:
-        world, own = _world()
-        super().__init__(
-            dataset,  # type: ignore[arg-type]
-            num_replicas=world if num_replicas is None else num_replicas,
-            rank=own if rank is None else rank,
-            shuffle=False,
+    Raises:
+        UserError: There are fewer samples than processes. A process without a sample would block the others.
+    """
+    default_world, default_rank = _world_and_rank()
+    world = default_world if num_replicas is None else num_replicas
+    if len(dataset) < world:
+        raise UserError(
+            f"{len(dataset)} images cannot be split across {world} devices: each device needs at least one image. "
+            "Use fewer devices (trainer.devices) or more images."
         )
-        self._indices = range(self.rank, len(dataset), self.num_replicas)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._indices)
-
-    def __len__(self) -> int:
-        return len(self._indices)
+    rank = default_rank if rank is None else rank
+    return UnrepeatedDistributedSampler(dataset, num_replicas=world, rank=rank, shuffle=False)
 
 
-def training_sampler(dataset: Sized) -> DistributedSampler[Any]:
-    """Shuffles anew each epoch, in an order that depends only on the global seed and the epoch.
+def training_sampler(dataset: Sized) -> DistributedSampler[int]:
+    """Return a sampler that shuffles in each epoch. The order depends only on the global seed and the epoch.
 
-    On one device too: PyTorch's `RandomSampler` would draw the order from the global generator, so that a resumed run
-    would see other batches than one that was never interrupted. Lightning tells the sampler the epoch.
+    A single device uses it too: PyTorch's `RandomSampler` draws the order from the global generator, so that a resumed
+    run would see other batches than an uninterrupted one. Lightning sets the sampler's epoch.
 
     Args:
-        dataset: What to sample from.
+        dataset: Samples to draw.
     """
-    world, rank = _world()
-    # The seed of torch.manual_seed or seed_everything, the same in every process, as the sampler needs it.
+    world, rank = _world_and_rank()
+    # The seed of torch.manual_seed or seed_everything: the same in every process, as the sampler requires.
     return DistributedSampler(dataset, num_replicas=world, rank=rank, seed=torch.initial_seed())  # type: ignore[arg-type]
 
 
-def _world() -> tuple[int, int]:
-    """Number of processes in this run, and this one's rank."""
+def _world_and_rank() -> tuple[int, int]:
+    """The number of processes in this run, and the rank of this one."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size(), distributed.get_rank()
     return 1, 0

@@ -1,4 +1,4 @@
-"""A small dataset that needs no download: painted street scenes."""
+"""Scenes: a small dataset of painted street scenes that needs no download."""
 
 import os
 import shutil
@@ -15,37 +15,37 @@ from refinenet_pl.data.scenes_painter import SCENES, paint_scene
 
 SPLITS = {"train": range(600), "val": range(600, 700), "test": range(700, 800)}
 """The scenes of each split, by their index in the painter."""
-SIZE = (96, 160)  # height and width: street scenes are wide, and the encoders divide both by 32
-VERSION = 1  # raise it with every change to what the painter paints, so that nobody trains on stale pictures
+SIZE = (96, 160)  # height and width: street scenes are wide, and the encoders' stride of 32 divides both
+VERSION = 1  # increase it whenever the painter changes, so that nobody trains on outdated images
 
 
 class ScenesDataModule(SegmentationDataModule):
-    """Painted street scenes: 600 training, 100 validation and 100 test pictures, painted once and then kept.
+    """Painted street scenes, 10 classes: 600 training, 100 validation and 100 test images, painted once and then kept.
 
     Args:
-        root: Folder to keep the pictures in; each seed gets its own folder there. None: the user's cache folder.
-        seed: Other seeds give other pictures.
-        crop_size: Height and width of training samples, in pixels; as large as the pictures.
+        root: Folder to keep the images in; each seed gets a folder below it. None: the user's cache folder.
+        seed: Seed of the painter. Each seed gives different images.
+        crop_size: Height and width of training crops in pixels; one number for both. The default is the image size.
         **kwargs: See `SegmentationDataModule`.
     """
 
     classes = SCENES
-    source = "These pictures are painted by `prepare_data`, which Lightning calls before every run."
-    terms = "The scenes are painted by refinenet-pl and share its license, BSD 3-Clause."
+    source = "`prepare_data` paints these images. Lightning calls it before every run."
+    terms = "refinenet-pl paints the scenes; they have its license, BSD 3-Clause."
 
     def __init__(
-        self, root: str | Path | None = None, seed: int = 0, crop_size: tuple[int, int] = SIZE, **kwargs: Any
+        self, root: str | Path | None = None, seed: int = 0, crop_size: int | tuple[int, int] = SIZE, **kwargs: Any
     ) -> None:
         parent = _cache_folder() if root is None else Path(root).expanduser()
         super().__init__(parent / f"v{VERSION}-seed{seed}-{SIZE[0]}x{SIZE[1]}", crop_size=crop_size, **kwargs)
         self.seed = seed
 
     def prepare_data(self) -> None:
-        """Paints the pictures if that has not been done yet; takes some seconds."""
+        """Paint the images if they do not exist yet; this takes some seconds."""
         if self.root.is_dir():
             return
-        # A folder of our own, renamed when complete: a killed run leaves no half of a dataset behind, and of several
-        # that paint at the same time the first to finish wins.
+        # Paint into a temporary folder and rename it when complete. A killed run leaves no incomplete dataset; if
+        # several runs paint at the same time, the first to finish wins.
         unfinished = self.root.with_name(f".{self.root.name}-{uuid4().hex}")
         try:
             self._paint(unfinished)
@@ -57,7 +57,7 @@ class ScenesDataModule(SegmentationDataModule):
             shutil.rmtree(unfinished, ignore_errors=True)
 
     def samples(self, split: str) -> list[Sample]:
-        """Pairs the pictures of folder `split` with the labels of `split`_labels."""
+        """Pair the images of folder `split` with the label images of folder `split`_labels."""
         images, masks = self.folder(split), self.folder(f"{split}_labels")
         return pair(images_in(images), images_in(masks), where=f"{images} and {masks.name}")
 
@@ -67,9 +67,9 @@ class ScenesDataModule(SegmentationDataModule):
             (folder / f"{split}_labels").mkdir()
         scenes = [(split, index) for split, indices in SPLITS.items() for index in indices]
         for split, index in track(scenes, description=f"Painting {self.root}", transient=True):
-            image, labels = paint_scene(self.seed, index, SIZE)
+            image, mask = paint_scene(self.seed, index, SIZE)
             Image.fromarray(image).save(folder / split / f"{index:04}.png")
-            Image.fromarray(labels).save(folder / f"{split}_labels" / f"{index:04}.png")
+            Image.fromarray(mask).save(folder / f"{split}_labels" / f"{index:04}.png")
 
 
 def _cache_folder() -> Path:

@@ -7,15 +7,15 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from refinenet_pl.data.classes import IGNORE_INDEX
+from refinenet_pl.data.classes import IGNORE_INDEX, Color
 from refinenet_pl.errors import UserError
 
-MEAN_COLOR = (124, 116, 104)
-"""ImageNet's mean RGB color in 0..255: padded with it, an image is zero there once normalized."""
+IMAGENET_MEAN_COLOR: Color = (124, 116, 104)
+"""ImageNet's mean RGB color, 0..255. Padding of this color is about zero once it is normalized."""
 
 
-class _Axis(NamedTuple):
-    """What happens along one axis: pixels start..start+window are resized to `resized` pixels, put at `offset`."""
+class _AxisCrop(NamedTuple):
+    """The crop along one axis: pixels start..start+window are resized to `resized` pixels and placed at `offset`."""
 
     start: int
     window: int
@@ -24,33 +24,45 @@ class _Axis(NamedTuple):
 
 
 class RandomScaleCrop(v2.Transform):
-    """Scales an image and its mask by a random factor and cuts a random crop of fixed size out of them.
+    """Scales an image and its mask by a random factor and takes a random crop of fixed size.
 
-    The crop is taken before the resize, so that only those pixels are resized that end up in it. Where the scaled
-    image is smaller than the crop, it is put at a random place and surrounded by the mean color, its mask by IGNORE_INDEX.
+    The window is cut out before it is resized, so that only the pixels of the crop are computed. If the scaled image
+    is smaller than the crop, it is placed at random in it; `pad_color` fills the rest of the image, and IGNORE_INDEX
+    the rest of the mask.
 
     Args:
-        crop_size: Height and width of the result, in pixels.
+        crop_size: Height and width of the crop in pixels; one number for both.
         scale_range: Lowest and highest scale factor; the factor is uniform between them.
-        short_side: Lowest and highest length of the scaled image's shorter side, in pixels; the drawn factor is
-            clamped accordingly, even out of `scale_range`. None: no bounds.
+        short_side: Lowest and highest length of the scaled image's shorter side, in pixels. They clamp the drawn
+            factor, even to a value outside `scale_range`. None: no bounds.
+        pad_color: RGB color of the padding, 0..255. None: ImageNet's mean color, (124, 116, 104).
+
+    Raises:
+        UserError: A range is empty or not positive, the crop is empty, or the color is not in 0..255.
     """
 
     def __init__(
-        self, crop_size: tuple[int, int], scale_range: tuple[float, float], short_side: tuple[int, int] | None = None
+        self,
+        crop_size: int | tuple[int, int],
+        scale_range: tuple[float, float],
+        short_side: tuple[int, int] | None = None,
+        pad_color: Color | None = None,
     ) -> None:
         super().__init__()
         _check_range("scale_range", scale_range)
         if short_side is not None:
             _check_range("short_side", short_side)
-        if min(crop_size) < 1:
-            raise UserError(f"crop_size={crop_size}: both sides must be at least 1 pixel")
-        self.crop_size = crop_size
+        self.crop_size = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+        if len(self.crop_size) != 2 or min(self.crop_size) < 1:
+            raise UserError(f"crop_size={crop_size}: expected one number or height and width, each at least 1 pixel")
         self.scale_range = scale_range
         self.short_side = short_side
+        self.pad_color = IMAGENET_MEAN_COLOR if pad_color is None else pad_color
+        if len(self.pad_color) != 3 or not all(0 <= value <= 255 for value in self.pad_color):
+            raise UserError(f"pad_color={pad_color}: expected red, green and blue, each 0..255")
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draws the scale and the window for one sample; image and mask then share them."""
+        """Draw the scale and the window of one sample, which image and mask share."""
         height, width = v2.query_size(flat_inputs)
         low, high = self.scale_range
         scale = low + (high - low) * torch.rand(()).item()
@@ -63,10 +75,10 @@ class RandomScaleCrop(v2.Transform):
         }
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Applies the drawn window to a `tv_tensors.Image` [3, H, W] or `tv_tensors.Mask` [H, W]."""
+        """Apply the drawn window to a `tv_tensors.Image` [3, H, W] or a `tv_tensors.Mask` [H, W]."""
         rows, columns = params["rows"], params["columns"]
         size = [rows.resized, columns.resized]
-        # A slice, not a copy; PIL's memory order (channels last) survives it, which makes the resize twice as fast.
+        # A slice, not a copy: it keeps PIL's memory order (channels last), which makes the resize twice as fast.
         window = inpt[..., rows.start : rows.start + rows.window, columns.start : columns.start + columns.window]
         fill: list[int]
         if isinstance(inpt, tv_tensors.Mask):
@@ -75,11 +87,11 @@ class RandomScaleCrop(v2.Transform):
             fill = [IGNORE_INDEX]
         else:
             window = functional.resize(window, size, antialias=True)
-            fill = list(MEAN_COLOR)
+            fill = list(self.pad_color)
         padded = functional.pad(window, self._margins(rows, columns), fill=fill)
         return tv_tensors.wrap(padded.reshape(*inpt.shape[:-2], *self.crop_size), like=inpt)
 
-    def _margins(self, rows: _Axis, columns: _Axis) -> list[int]:
+    def _margins(self, rows: _AxisCrop, columns: _AxisCrop) -> list[int]:
         """Left, top, right and bottom margin."""
         height, width = self.crop_size
         bottom, right = height - rows.offset - rows.resized, width - columns.offset - columns.resized
@@ -87,23 +99,25 @@ class RandomScaleCrop(v2.Transform):
 
 
 def training_transform(
-    crop_size: tuple[int, int],
+    crop_size: int | tuple[int, int],
     scale_range: tuple[float, float],
     short_side: tuple[int, int] | None,
     flip: bool,
     color_jitter: float,
+    pad_color: Color | None = None,
 ) -> v2.Transform:
-    """The augmentation of training samples, on uint8 images.
+    """Return the augmentation of training samples. It takes and returns uint8 images.
 
     Args:
         crop_size: See `RandomScaleCrop`.
         scale_range: See `RandomScaleCrop`.
         short_side: See `RandomScaleCrop`.
-        flip: Mirror every second sample, left to right.
+        flip: Flip half of the samples left to right.
         color_jitter: Brightness, contrast and saturation are each multiplied by a factor that is uniform in
-            1 - color_jitter .. 1 + color_jitter. 0 leaves the colors alone.
+            1 - color_jitter .. 1 + color_jitter. 0 leaves the colors unchanged.
+        pad_color: See `RandomScaleCrop`.
     """
-    steps: list[v2.Transform] = [RandomScaleCrop(crop_size, scale_range, short_side)]
+    steps: list[v2.Transform] = [RandomScaleCrop(crop_size, scale_range, short_side, pad_color)]
     if flip:
         steps.append(v2.RandomHorizontalFlip())
     if color_jitter > 0:  # last, because a crop has fewer pixels than most images
@@ -116,14 +130,14 @@ def _check_range(name: str, bounds: tuple[float, float]) -> None:
         raise UserError(f"{name}={bounds}: expected two positive numbers, the smaller one first")
 
 
-def _draw_axis(length: int, scale: float, crop: int) -> _Axis:
-    """Draws a window of at most crop / scale pixels on an axis of `length` pixels, and its place in the crop."""
+def _draw_axis(length: int, scale: float, crop: int) -> _AxisCrop:
+    """Draw a window of at most crop / scale pixels on an axis of `length` pixels, and its offset in the crop."""
     scaled = max(1, round(length * scale))
     resized = min(scaled, crop)
     window = length if scaled <= crop else min(length, max(1, round(crop / scale)))
-    return _Axis(_draw(length - window), window, resized, _draw(crop - resized))
+    return _AxisCrop(_draw(length - window), window, resized, _draw(crop - resized))
 
 
 def _draw(highest: int) -> int:
-    """A uniform integer in 0..highest."""
+    """Return a uniform integer in 0..highest."""
     return int(torch.randint(highest + 1, ()))

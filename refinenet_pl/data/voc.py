@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012, with its own labels or with SBD's added to them."""
+"""PASCAL VOC 2012, with its own labels or with those of SBD added."""
 
 from functools import cached_property
 from pathlib import Path
@@ -7,61 +7,33 @@ from typing import Any, Literal
 from torchvision.datasets import VOCSegmentation
 
 from refinenet_pl.data.base import SegmentationDataModule
-from refinenet_pl.data.classes import Classes, voc_colors
+from refinenet_pl.data.classes import VOC as VOC
 from refinenet_pl.data.dataset import Sample
-from refinenet_pl.data.lists import existing, listed_names
+from refinenet_pl.data.lists import listed_names, require_files
 from refinenet_pl.errors import UserError
-
-VOC = Classes(
-    names=(
-        "background",
-        "aeroplane",
-        "bicycle",
-        "bird",
-        "boat",
-        "bottle",
-        "bus",
-        "car",
-        "cat",
-        "chair",
-        "cow",
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
-    colors=voc_colors(21),
-)
 
 
 class VOCDataModule(SegmentationDataModule):
-    """PASCAL VOC 2012: 20 classes and background; 1,464 training and 1,449 validation images.
+    """PASCAL VOC 2012, 20 classes and background: 1,464 training and 1,449 validation images.
 
     Args:
-        root: Folder that holds VOCdevkit/VOC2012 (or either of these two themselves).
-        train_split: "train" for VOC's own training images; "trainaug" adds SBD's, 10,582 in all. Validation images
-            are never among them.
-        sbd_root: Folder of the SBD release, for "trainaug" where VOC2012 has no SegmentationClassAug folder.
+        root: Folder that contains VOCdevkit/VOC2012, or either of these two folders.
+        train_split: "train": VOC's own training images. "trainaug": SBD's as well, 10,582 in all, without validation
+            images.
+        sbd_root: Folder of the SBD release. "trainaug" needs it if VOC2012 has no folder SegmentationClassAug.
             None: `root`/benchmark_RELEASE.
-        download: Fetch VOC (2 GB) into `root` if it is not there.
+        download: Download VOC (2 GB) into `root` if it is missing.
         **kwargs: See `SegmentationDataModule`.
     """
 
     classes = VOC
     source = (
-        "PASCAL VOC 2012 comes from http://host.robots.ox.ac.uk/pascal/VOC/voc2012 "
-        "(VOCtrainval_11-May-2012.tar; data.download=true fetches it); data.root is where it was unpacked, with "
-        "VOCdevkit/VOC2012/JPEGImages, .../SegmentationClass and .../ImageSets/Segmentation in it."
+        "PASCAL VOC 2012: http://host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar; "
+        "data.download=true downloads it). data.root is the folder where it was unpacked, with "
+        "VOCdevkit/VOC2012/JPEGImages, .../SegmentationClass and .../ImageSets/Segmentation."
     )
     terms = (
-        "PASCAL VOC's images come from flickr, and their use must respect flickr's terms; SBD's labels are of the same "
-        "images."
+        "PASCAL VOC's images come from flickr, and their use must respect flickr's terms. SBD labels the same images."
     )
 
     def __init__(
@@ -78,7 +50,7 @@ class VOCDataModule(SegmentationDataModule):
         self.download = download
 
     def prepare_data(self) -> None:
-        """Downloads VOC if that was asked for and it is not there.
+        """Download VOC if `download` is set and it is missing.
 
         Raises:
             UserError: The download failed.
@@ -91,65 +63,65 @@ class VOCDataModule(SegmentationDataModule):
             raise UserError(f"{self.root}: VOC could not be downloaded ({error}).\n{self.source}") from error
 
     def samples(self, split: str) -> list[Sample]:
-        """Lists a split, in the order of its list file."""
+        """List a split, in the order of its list file."""
         if split == "test":
             raise UserError(
-                "VOC's test labels are not public. Use `validate` for figures on the validation split, or `predict` "
+                "VOC's test labels are not public. Use `validate` for metrics on the validation split, or `predict` "
                 "on the test images for files to send to the evaluation server."
             )
         self.folder(self.devkit.relative_to(self.root))
         if split == "train" and self.train_split == "trainaug":
-            return existing(self._augmented(), self.source)
-        return existing([self._own(name) for name in self._listed(split)], self.source)
+            return require_files(self._trainaug(), self.source)
+        return require_files([self._voc_sample(name) for name in self._list(split)], self.source)
 
     @cached_property
     def devkit(self) -> Path:
-        """The folder VOC2012, whichever of its parents was given; VOCdevkit/VOC2012 if it is nowhere."""
+        """The folder VOC2012: found from `root`, whichever of its parents that is; VOCdevkit/VOC2012 if missing."""
         folders = [self.root / "VOCdevkit" / "VOC2012", self.root / "VOC2012", self.root]
         return next((folder for folder in folders if (folder / "JPEGImages").is_dir()), folders[0])
 
-    def _listed(self, split: str) -> list[str]:
-        """The image names in one of VOC's list files."""
+    def _list(self, split: str) -> list[str]:
+        """Read the image names in one of VOC's list files."""
         return listed_names(self.devkit / "ImageSets" / "Segmentation" / f"{split}.txt")
 
-    def _own(self, name: str, labels: str = "SegmentationClass") -> Sample:
+    def _voc_sample(self, name: str, labels: str = "SegmentationClass") -> Sample:
         return Sample(self.devkit / "JPEGImages" / f"{name}.jpg", self.devkit / labels / f"{name}.png", name)
 
-    def _augmented(self) -> list[Sample]:
-        """Training images with labels from SegmentationClassAug, or else from the SBD release."""
-        validation = set(self._listed("val"))
-        ready = self.devkit / "SegmentationClassAug"
-        if not ready.is_dir():
-            return self._from_sbd(validation)
+    def _trainaug(self) -> list[Sample]:
+        """List the training images with labels from SegmentationClassAug; without this folder, from SBD's release."""
+        validation = set(self._list("val"))
+        converted = self.devkit / "SegmentationClassAug"
+        if not converted.is_dir():
+            return self._trainaug_from_sbd(validation)
         if (self.devkit / "ImageSets" / "Segmentation" / "trainaug.txt").is_file():
-            names = self._listed("trainaug")
+            names = self._list("trainaug")
         else:
-            names = sorted({path.stem for path in ready.glob("*.png")} - validation)
+            names = sorted({path.stem for path in converted.glob("*.png")} - validation)
         if shared := sorted(validation.intersection(names)):
             raise UserError(
-                f"trainaug.txt: {len(shared)} of its images are also validation images, such as {shared[0]}; training "
-                "on them would make every figure meaningless. Remove them from the list."
+                f"trainaug.txt: {len(shared)} of its images are also validation images, such as {shared[0]}. Training "
+                "on them would invalidate every metric. Remove them from the list."
             )
-        return [self._own(name, ready.name) for name in names]
+        return [self._voc_sample(name, converted.name) for name in names]
 
-    def _from_sbd(self, validation: set[str]) -> list[Sample]:
-        """(SBD train + SBD val + VOC train) - VOC val; where both have labels, VOC's, which are the finer ones."""
+    def _trainaug_from_sbd(self, validation: set[str]) -> list[Sample]:
+        """List (SBD train + SBD val + VOC train) - VOC val. VOC's labels take precedence, because they are finer."""
         folders = [self.sbd_root / "dataset", self.sbd_root]
         sbd = next((folder for folder in folders if (folder / "cls").is_dir()), None)
         if sbd is None:
             raise UserError(
-                f"data.train_split=trainaug needs SBD's labels, and they are neither in "
-                f"{self.devkit / 'SegmentationClassAug'} (palette PNGs) nor in {folders[0] / 'cls'} (.mat files). "
-                "Put the PNGs there, or unpack benchmark.tgz from "
+                f"data.train_split=trainaug needs SBD's labels. Found neither "
+                f"{self.devkit / 'SegmentationClassAug'} (palette PNGs) nor {folders[0] / 'cls'} (.mat files). "
+                "Put the PNGs in the former, or unpack benchmark.tgz from "
                 "http://home.bharathh.info/pubs/codes/SBD/download.html and set data.sbd_root to its benchmark_RELEASE."
             )
-        own = set(self._listed("train"))
+        voc_train = set(self._list("train"))
         names = {name for split in ("train", "val") for name in listed_names(sbd / f"{split}.txt")}
         return [
-            self._own(name) if name in own else self._sbd_sample(sbd, name)
-            for name in sorted((names | own) - validation)
+            self._voc_sample(name) if name in voc_train else self._sbd_sample(sbd, name)
+            for name in sorted((names | voc_train) - validation)
         ]
 
     def _sbd_sample(self, sbd: Path, name: str) -> Sample:
-        image = self._own(name).image
+        image = self._voc_sample(name).image
         return Sample(image if image.is_file() else sbd / "img" / f"{name}.jpg", sbd / "cls" / f"{name}.mat", name)

@@ -1,4 +1,4 @@
-"""Evaluation: inference, metrics, bootstrap intervals, results and colored masks. Nothing here needs Lightning."""
+"""Evaluation: inference, confusion matrices, metrics, intervals and results. Nothing here imports Lightning."""
 
 from refinenet_pl.evaluation.confusion import ConfusionMatrix
 from refinenet_pl.evaluation.inference import Inference

@@ -1,7 +1,7 @@
-"""Boundary IoU and trimap IoU: segmentation quality near edges, to which mean IoU hardly responds.
+"""Quality near object boundaries, which mean IoU hardly measures: Boundary IoU and trimap IoU, summed over a split.
 
-Neither metric builds a mask per class. A window of class indices holds a second value if and only if its minimum
-differs from its maximum; this covers all classes at once. `ConfusionMatrix` refuses class indices out of range.
+Neither needs a binary mask per class. A window of a mask contains a second value exactly if its minimum differs from
+its maximum, and this holds for all classes at once. Values out of range are not checked; `ConfusionMatrix` does that.
 """
 
 import math
@@ -16,19 +16,19 @@ from refinenet_pl.evaluation.metrics import class_iou
 
 
 class BoundaryIoU(Metric):
-    """Boundary IoU of each class (Cheng et al., CVPR 2021), summed over a split.
+    """Boundary IoU (Cheng et al., CVPR 2021) of each class.
 
-    Only the boundary region of each mask counts: its pixels within d of another class or of the image's border.
-    Distances are Chebyshev (the larger of rows and columns); d is `width` times the image's diagonal, rounded, and at
-    least 1. Intersections and unions of these regions are summed over all images.
+    Only the boundary region of each binary mask counts: its pixels within distance d of another value or of the image
+    border. The distance is the larger one of rows and columns (Chebyshev). d is `width` times the image diagonal,
+    rounded, at least one pixel. Intersections and unions of the regions are summed over all images.
 
-    The reference code knows no ignored pixels. Here the prediction is ignored wherever the target is, before regions
-    are found. So ignored pixels bound both masks alike, and a perfect prediction gives exactly 1.
+    The reference code has no ignored pixels. Here the prediction is ignored wherever the target is, before regions are
+    found. So ignored pixels bound both masks alike, and a perfect prediction has exactly 1.
 
     Args:
         num_classes: Number of classes.
-        ignore_index: Target value of ignored pixels. None ignores none.
-        width: Width of the regions as a fraction of the image's diagonal. The reference uses 0.02, and 0.005 on
+        ignore_index: Target value of pixels that do not count; None counts all pixels.
+        width: Width of the regions as a fraction of the image diagonal. The reference uses 0.02, and 0.005 on
             Cityscapes.
     """
 
@@ -42,7 +42,7 @@ class BoundaryIoU(Metric):
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.width = width
-        # One extra class holds the pixels that are ignored or outside every boundary region.
+        # A confusion matrix with one more index, for pixels that are ignored or in no region.
         shape = (num_classes + 1, num_classes + 1)
         self.add_state("matrix", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -50,41 +50,41 @@ class BoundaryIoU(Metric):
         """Count one image, or several images of one size.
 
         Args:
-            prediction: Class indices 0..num_classes-1, integers [..., H, W].
-            target: Class indices 0..num_classes-1 or `ignore_index`, integers of the same shape.
+            prediction: Class indices [..., H, W], 0..num_classes-1.
+            target: Class indices of the same shape, 0..num_classes-1 or `ignore_index`.
         """
         if self.ignore_index is not None:
-            is_ignored = target == self.ignore_index
-            prediction, target = (mask.masked_fill(is_ignored, self.num_classes) for mask in (prediction, target))
+            ignored = target == self.ignore_index
+            prediction, target = (mask.masked_fill(ignored, self.num_classes) for mask in (prediction, target))
         self.matrix += confusion_matrix(
             self._boundary_regions(prediction), self._boundary_regions(target), self.num_classes + 1, ignore_index=None
         )
 
     def compute(self) -> Tensor:
-        """Return the boundary IoU of each class, float64 [num_classes]; NaN where the union is empty."""
+        """Return the Boundary IoU of each class, float64 [num_classes]; NaN where the union is empty."""
         return class_iou(self.matrix)[:-1]
 
     def _boundary_regions(self, mask: Tensor) -> Tensor:
-        """Copy a mask and set the pixels outside every boundary region to `num_classes`."""
+        """Return a copy of the mask with `num_classes` at pixels in no boundary region."""
         height, width = mask.shape[-2:]
         distance = max(1, round(self.width * math.hypot(height, width)))
-        regions = mask.clone()
-        if min(height, width) > 2 * distance:  # else every pixel is within `distance` of the border
-            inner = regions[..., distance : height - distance, distance : width - distance]
+        mask = mask.clone()
+        if min(height, width) > 2 * distance:  # else every pixel is near the image border
+            inner = mask[..., distance : height - distance, distance : width - distance]
             inner.masked_fill_(~mixed_windows(mask, 2 * distance + 1), self.num_classes)
-        return regions
+        return mask
 
 
 class TrimapIoU(Metric):
-    """IoU of each class near target edges (Kohli et al., IJCV 2009; Krähenbühl & Koltun, 2011), summed over a split.
+    """IoU of each class near target boundaries only (Kohli et al., IJCV 2009; Krähenbühl & Koltun, 2011).
 
-    At width w, only pixels count that have another target value within w rows and columns. Ignored pixels are such
-    another value, because datasets like VOC draw contours as ignored pixels. The image's border is not.
+    A pixel counts at width w if a pixel with another target value is within w rows and columns. The ignore index is
+    such a value, because datasets like VOC mark contours as ignored. The image border is no boundary.
 
     Args:
         num_classes: Number of classes.
-        ignore_index: Target value of ignored pixels. None ignores none.
-        widths: Widths in pixels.
+        ignore_index: Target value of pixels that do not count; None counts all pixels.
+        widths: In pixels.
     """
 
     full_state_update = False
@@ -103,30 +103,27 @@ class TrimapIoU(Metric):
         self.add_state("matrices", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
-        """Count one image, or several images of one size; arguments as in `BoundaryIoU.update`."""
+        """Count one image, or several images of one size; see `BoundaryIoU.update` for the arguments."""
         for matrix, width in zip(self.matrices, self.widths, strict=True):
-            is_near_edge = mixed_windows(_repeat_edges(target, width), 2 * width + 1)
+            near = mixed_windows(_repeat_edges(target, width), 2 * width + 1)
             matrix += confusion_matrix(
-                prediction.masked_select(is_near_edge),
-                target.masked_select(is_near_edge),
-                self.num_classes,
-                self.ignore_index,
+                prediction.masked_select(near), target.masked_select(near), self.num_classes, self.ignore_index
             )
 
     def compute(self) -> Tensor:
-        """Return the IoU at each width, float64 [widths, num_classes]; NaN where the union is empty."""
+        """Return the IoU, float64 [widths, num_classes]; NaN where the union is empty."""
         return torch.stack([class_iou(matrix) for matrix in self.matrices])
 
 
 def mixed_windows(mask: Tensor, size: int) -> Tensor:
-    """Find the windows that hold more than one value.
+    """Find windows that contain more than one value.
 
     Args:
         mask: Integers [..., H, W], both sides at least `size`.
         size: Side of the square windows, in pixels.
 
     Returns:
-        bool [..., H - size + 1, W - size + 1], one per window that lies within the image.
+        Booleans [..., H - size + 1, W - size + 1], one per window within the image.
     """
     lowest = highest = mask
     for axis in (-2, -1):
@@ -136,10 +133,7 @@ def mixed_windows(mask: Tensor, size: int) -> Tensor:
 
 
 def _sliding_extreme(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, size: int, axis: int) -> Tensor:
-    """Compute the minimum or maximum of every window along an axis.
-
-    Each step doubles the window, so that about log2(size) steps are needed.
-    """
+    """Return the minimum or maximum of each window along an axis, in about log2(size) steps that double the window."""
     reached = 1
     while reached < size:
         step = min(reached, size - reached)
@@ -150,7 +144,7 @@ def _sliding_extreme(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor
 
 
 def _repeat_edges(mask: Tensor, width: int) -> Tensor:
-    """Pad a mask by repeating its outermost pixels, which brings no new value into any window."""
+    """Pad a mask on all sides by repeating its outermost pixels, which adds no new value to any window."""
     for axis in (-2, -1):
         size = mask.shape[axis]
         indices = torch.arange(-width, size + width, device=mask.device).clamp(0, size - 1)

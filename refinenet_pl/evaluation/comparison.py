@@ -1,6 +1,6 @@
-"""Compare runs on the same images: differences in IoU, with paired bootstrap intervals."""
+"""Compare the IoU of runs on the same images, with paired bootstrap intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,13 @@ from refinenet_pl.text import join
 
 @dataclass(frozen=True)
 class Scores:
-    """IoU of one run, or averaged over several runs (for example seeds), in 0..1.
+    """IoU of one run, or averaged over several runs, in 0..1.
 
     Attributes:
         class_names: One name per class.
         images: Number of images.
-        iou: IoU of each class over all images, then the mean IoU, float64 [C + 1]; NaN where it is undefined in any
-            run.
-        resampled: The same over each resample of the images, float64 [resamples, C + 1]. All runs have the same
-            resamples.
+        iou: IoU of each class over all images, then the mean IoU, float64 [C + 1]; NaN where undefined in any run.
+        resampled: The same for each resample of the images, float64 [resamples, C + 1]. All runs share the resamples.
     """
 
     class_names: tuple[str, ...]
@@ -35,11 +33,11 @@ class Scores:
 
 
 def score(runs: Sequence[ImageMatrices], resamples: int = RESAMPLES) -> Scores:
-    """Average the IoU of one or more runs on the same images.
+    """Return the IoU averaged over one or more runs on the same images.
 
     Args:
-        runs: For example one per seed.
-        resamples: Number of resamples of the images. The runs themselves are not resampled.
+        runs: For example one run per seed.
+        resamples: Number of resamples of the images. Runs are not resampled.
     """
     iou, resampled = [], []
     for images in runs:
@@ -51,7 +49,7 @@ def score(runs: Sequence[ImageMatrices], resamples: int = RESAMPLES) -> Scores:
 
 
 def compare(a: ImageMatrices, b: ImageMatrices, level: float = LEVEL, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Compare the IoU of two runs; each resample draws the same images for both.
+    """Compare the IoU of two runs.
 
     Returns:
         The result of `difference`.
@@ -64,11 +62,11 @@ def compare(a: ImageMatrices, b: ImageMatrices, level: float = LEVEL, resamples:
 
 
 def difference(a: Scores, b: Scores, level: float = LEVEL) -> dict[str, Any]:
-    """Compute the differences in IoU, b - a, and their paired bootstrap intervals.
+    """Return the difference in IoU, with its paired bootstrap interval: both sides share each resample.
 
     Returns:
-        "images", "level", "resamples", "per_class_iou" (by class name) and "miou". Each entry of the last two holds
-        "a", "b", "difference" = b - a, and "interval" = [low, high] of the difference, in 0..1, None where undefined.
+        "images", "level", "resamples", "per_class_iou" (by class name) and "miou". Each entry of the last two has "a",
+        "b", "difference" = b - a, and "interval" = [low, high] of the difference, in 0..1; None where undefined.
     """
     *per_class, miou = [
         {
@@ -89,7 +87,7 @@ def difference(a: Scores, b: Scores, level: float = LEVEL) -> dict[str, Any]:
 
 
 def excludes_zero(interval: Sequence[float] | None) -> bool:
-    """Return whether a difference's interval [low, high] excludes zero; False for None."""
+    """Return whether the interval [low, high] of a difference excludes zero; False for None."""
     return interval is not None and (interval[0] > 0 or interval[1] < 0)
 
 
@@ -103,35 +101,35 @@ def check_same_targets(a: ImageMatrices, b: ImageMatrices) -> None:
     unpaired = sorted(set(a.names) ^ set(b.names))
     if unpaired:
         raise UserError(
-            f"run A was evaluated on {len(a.names)} images, run B on {len(b.names)}; {len(unpaired)} of them occur in "
-            f"one run only: {join(unpaired, 3)}. Evaluate both runs on the same split of the same data."
+            f"run A has {len(a.names)} images, run B has {len(b.names)}; {len(unpaired)} of them are in only one run: "
+            f"{join(unpaired, limit=3)}. Evaluate both runs on the same split of the same data."
         )
-    differs = (a.target_pixels() != b.target_pixels()).any(axis=1)
-    if differs.any():
-        names = np.array(a.names)[differs]
+    different = (a.target_pixels() != b.target_pixels()).any(axis=1)
+    if different.any():
+        names = np.array(a.names)[different]
         raise UserError(
-            f"the targets of {len(names)} images differ between the runs in their pixels per class: "
-            f"{join(names, 3)}. Evaluate both runs with the same label images."
+            f"the targets of {len(names)} images differ between the runs: {join(names, limit=3)}. They have other "
+            "numbers of pixels per class. Evaluate both runs with the same label images."
         )
 
 
-def describe(compared: dict[str, Any]) -> str:
-    """Describe the difference in mean IoU, and what its interval does not cover.
+def describe(comparison: Mapping[str, Any]) -> str:
+    """Describe the difference in mean IoU in a few sentences: what its interval covers, and what it does not.
 
     Args:
-        compared: The result of `compare` or `difference`.
+        comparison: The result of `compare` or `difference`.
     """
-    miou, level = compared["miou"], f"{100 * compared['level']:g} %"
+    miou, level = comparison["miou"], f"{100 * comparison['level']:g} %"
     if miou["interval"] is None:
-        return "No interval: the mean IoU is undefined, or there are fewer than two images."
+        return "There is no interval: the mean IoU is undefined, or there are fewer than two images."
     low, high = (100 * end for end in miou["interval"])
     points = 100 * miou["difference"]
     if excludes_zero(miou["interval"]):
-        verdict = "excludes zero: the sign is unlikely to change on similar images"
+        verdict = "It excludes zero: the sign is unlikely to change on similar images."
     else:
-        verdict = "includes zero: on similar images, either run could be ahead"
+        verdict = "It includes zero: on similar images, either run could be better."
     return (
-        f"Over {compared['images']} images, B's mean IoU is {abs(points):.2f} points "
-        f"{'below' if points < 0 else 'above'} A's. The {level} interval, {low:.2f} to {high:.2f}, {verdict}. "
-        "It covers the choice of images, not of seeds: training either network again would change the difference too."
+        f"On these {comparison['images']} images, B's mean IoU is {abs(points):.2f} points "
+        f"{'below' if points < 0 else 'above'} A's. The {level} interval of the difference is {low:.2f} to {high:.2f} "
+        f"points. {verdict} The interval covers other images of this kind. It does not cover other seeds."
     )

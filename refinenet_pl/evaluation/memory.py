@@ -1,5 +1,6 @@
-"""Peak memory of this process or of a GPU."""
+"""Peak memory of this process."""
 
+import resource
 import sys
 from pathlib import Path
 
@@ -7,17 +8,11 @@ import torch
 
 
 def peak_memory(device: str) -> int:
-    """Return the peak memory in bytes: of tensors on a GPU, or of this process on a CPU.
-
-    Args:
-        device: A torch device, for example "cuda:0" or "cpu".
-    """
+    """Return the peak memory in bytes: of tensors on a GPU ("cuda..."), else of the whole process."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
-    if status.is_file():  # Linux, where getrusage would include the peak of the parent process
+    if status.is_file():  # Linux, where getrusage can return the peak of the parent process
         return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    import resource  # here, because Windows lacks it
-
-    bytes_per_unit = 1 if sys.platform == "darwin" else 1024
-    return bytes_per_unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

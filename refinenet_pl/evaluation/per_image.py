@@ -1,4 +1,4 @@
-"""One confusion matrix per image: the basis of bootstrap intervals and comparisons of runs."""
+"""The confusion matrix of each image of a split. Intervals and comparisons of runs are computed from these."""
 
 import zipfile
 import zlib
@@ -13,15 +13,15 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.metrics import iou, mean_over_classes
 from refinenet_pl.files import atomic_write
 
-LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What numpy raises for files that are damaged or hold something else."""
+INVALID_ARCHIVE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises on .npz files that are damaged or have other content."""
 
 
 class ImageMatrices:
-    """Confusion matrices (rows = target) of images, by image name. Only nonzero entries are stored.
+    """The confusion matrices of images by name; rows are the target.
 
-    Images are sorted by name, so that results do not depend on the order in which they are added or on the number of
-    processes.
+    Only entries other than zero are stored. Images are sorted by name, so the order in which processes add them does
+    not matter.
 
     Args:
         class_names: One name per class.
@@ -29,80 +29,86 @@ class ImageMatrices:
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = tuple(class_names)
-        self._entries: dict[str, np.ndarray] = {}  # int64 [entries, 3]: target class, predicted class, pixels
+        # int64 [entries, 3] per image: target class, predicted class, pixels.
+        self._entries: dict[str, np.ndarray] = {}
 
     @property
     def names(self) -> list[str]:
-        """Sorted image names; the rows of every array below follow this order."""
+        """The image names, sorted. All arrays below have their images in this order."""
         return sorted(self._entries)
 
     def add(self, name: str, matrix: Tensor | np.ndarray) -> None:
-        """Add the matrix of one image, integers [C, C].
+        """Add the confusion matrix of one image, integers [C, C].
 
         Raises:
-            UserError: An image of this name was added before.
+            UserError: An image of this name exists already.
         """
-        counts = np.asarray(matrix)
-        target, predicted = counts.nonzero()
-        self._add_entries(name, np.stack([target, predicted, counts[target, predicted]], axis=1))
+        matrix = np.asarray(matrix)
+        target, prediction = matrix.nonzero()
+        self._insert(name, np.stack([target, prediction, matrix[target, prediction]], axis=1))
 
     def merge(self, other: "ImageMatrices") -> None:
-        """Add all images of another instance, for example from another process; raises as `add` does."""
-        for name, entries in other._entries.items():
-            self._add_entries(name, entries)
+        """Add the images of another process.
 
-    def _add_entries(self, name: str, entries: np.ndarray) -> None:
+        Raises:
+            UserError: An image of the same name exists already.
+        """
+        for name, entries in other._entries.items():
+            self._insert(name, entries)
+
+    def _insert(self, name: str, entries: np.ndarray) -> None:
         if name in self._entries:
-            raise UserError(f"two images are named {name!r}; each image counts once, so give every image another name")
+            raise UserError(f"two images are named {name!r}; each image counts once, so give each its own name")
         self._entries[name] = entries
 
     def total(self) -> np.ndarray:
-        """Return the confusion matrix of all images together, int64 [C, C]."""
+        """Return the confusion matrix of all images, int64 [C, C]."""
         matrix = np.zeros((len(self.class_names),) * 2, np.int64)
-        _, target, predicted, pixels = self._columns()
-        np.add.at(matrix, (target, predicted), pixels)
+        _, target, prediction, pixels = self._columns()
+        np.add.at(matrix, (target, prediction), pixels)
         return matrix
 
     def correct_pixels(self) -> np.ndarray:
-        """Count the correct pixels of each image and class, float64 [images, C]."""
-        image, target, predicted, pixels = self._columns()
-        return self._sum_per_class(image, target, pixels * (target == predicted))
+        """Return the pixels of each class whose prediction is right, float64 [images, C]."""
+        image, target, prediction, pixels = self._columns()
+        return self._per_class(image, target, pixels * (target == prediction))
 
     def target_pixels(self) -> np.ndarray:
-        """Count the target pixels of each image and class, float64 [images, C]."""
+        """Return the target pixels of each class, float64 [images, C]."""
         image, target, _, pixels = self._columns()
-        return self._sum_per_class(image, target, pixels)
+        return self._per_class(image, target, pixels)
 
     def predicted_pixels(self) -> np.ndarray:
-        """Count the predicted pixels of each image and class, without ignored pixels, float64 [images, C]."""
-        image, _, predicted, pixels = self._columns()
-        return self._sum_per_class(image, predicted, pixels)
+        """Return the pixels predicted as each class, without ignored pixels, float64 [images, C]."""
+        image, _, prediction, pixels = self._columns()
+        return self._per_class(image, prediction, pixels)
 
     def mean_iou(self) -> np.ndarray:
-        """Compute each image's mean IoU over the classes in its target.
+        """Return the mean IoU of each image over the classes in its target.
 
         Returns:
-            float64 [images] in 0..1; NaN for images whose pixels are all ignored.
+            float64 [images] in 0..1; NaN for an image whose pixels are all ignored.
         """
         target = self.target_pixels()
-        per_class = iou(*map(torch.from_numpy, (self.correct_pixels(), target, self.predicted_pixels()))).numpy()
+        counts = (self.correct_pixels(), target, self.predicted_pixels())
+        per_class = iou(*map(torch.from_numpy, counts)).numpy()
         return mean_over_classes(np.where(target > 0, per_class, np.nan))
 
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return image index, target class, predicted class and pixels of every entry, each int64 [entries]."""
+        """Return the image index, target class, predicted class and pixels of all entries, each int64 [entries]."""
         parts = [self._entries[name] for name in self.names]
         image = np.repeat(np.arange(len(parts)), [len(entries) for entries in parts])
-        target, predicted, pixels = np.concatenate([np.empty((0, 3), np.int64), *parts]).T
-        return image, target, predicted, pixels
+        target, prediction, pixels = np.concatenate([np.empty((0, 3), np.int64), *parts]).T
+        return image, target, prediction, pixels
 
-    def _sum_per_class(self, image: np.ndarray, class_index: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    def _per_class(self, image: np.ndarray, class_index: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(self._entries), len(self.class_names)))
         np.add.at(sums, (image, class_index), pixels)
         return sums
 
     def save(self, path: str | Path) -> None:
-        """Write a compressed .npz file: all names as text, and each entry's four numbers in four arrays."""
-        image, target, predicted, pixels = self._columns()
+        """Write a compressed .npz file: the names as text, and one array for each of the four columns."""
+        image, target, prediction, pixels = self._columns()
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -110,28 +116,31 @@ class ImageMatrices:
                 names=np.array(self.names, dtype=np.str_),
                 image=image,
                 true=target,
-                predicted=predicted,
+                predicted=prediction,
                 pixels=pixels,
             )
 
     @classmethod
     def load(cls, path: str | Path) -> "ImageMatrices":
-        """Read a file that `save` wrote. Nothing in the file is executed.
+        """Read a file that `save` wrote. Safe on untrusted files: nothing is executed.
 
         Raises:
-            UserError: The file is missing, damaged, or holds something else.
+            UserError: The file is missing, damaged, or has other content.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
                 class_names, names = file["class_names"].tolist(), file["names"].tolist()
                 entries = np.stack([file[key] for key in ("image", "true", "predicted", "pixels")], axis=1)
             if (entries < 0).any() or (entries[:, :3] >= (len(names), len(class_names), len(class_names))).any():
-                raise ValueError("negative numbers, or an image or a class without a name")
+                raise ValueError("found negative numbers, or an image or class index without a name")
         except FileNotFoundError as error:
             raise UserError(f"{path}: no such file. The commands fit, validate and test write it.") from error
-        except LOAD_ERRORS as error:
-            raise UserError(f"{path}: holds no per-image matrices ({type(error).__name__}: {error})") from error
+        except INVALID_ARCHIVE as error:
+            raise UserError(
+                f"{path}: cannot read per-image confusion matrices ({type(error).__name__}: {error}). "
+                "Evaluate the run again to write a new file."
+            ) from error
         images = cls(class_names)
         for index, name in enumerate(names):
-            images._add_entries(name, entries[entries[:, 0] == index, 1:])
+            images._insert(name, entries[entries[:, 0] == index, 1:])
         return images

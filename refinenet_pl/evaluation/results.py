@@ -1,4 +1,4 @@
-"""The metrics in `results.json`, and the table that commands print."""
+"""The content of `results.json`, and the table of metrics that the commands print."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +10,12 @@ from torch import Tensor
 from refinenet_pl.evaluation import metrics
 from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES, interval, resampled_iou
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
-from refinenet_pl.evaluation.metrics import mean_over_classes
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.text import percent, percent_interval
 
 
 def summarize(matrix: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
-    """Compute all metrics of a confusion matrix (rows = target), in 0..1; undefined metrics are None."""
+    """Return all metrics of a confusion matrix (rows are the target), in 0..1; None where a metric is undefined."""
     return {
         "miou": defined(metrics.mean_iou(matrix)),
         "pixel_accuracy": defined(metrics.pixel_accuracy(matrix)),
@@ -32,7 +31,7 @@ def summarize(matrix: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
 
 
 def summarize_boundaries(boundary: BoundaryIoU, trimap: TrimapIoU, class_names: Sequence[str]) -> dict[str, Any]:
-    """Compute boundary IoU with the formula of its width, and the mean IoU at each trimap width in pixels."""
+    """Return the Boundary IoU with the formula of its width, and the mean IoU for each trimap width in pixels."""
     per_class = boundary.compute()
     return {
         "boundary_iou": {
@@ -48,10 +47,10 @@ def summarize_boundaries(boundary: BoundaryIoU, trimap: TrimapIoU, class_names: 
 
 
 def summarize_intervals(images: ImageMatrices) -> dict[str, Any]:
-    """Compute bootstrap intervals over images of the mean IoU and of each class's IoU; None where undefined."""
+    """Return bootstrap intervals over images, of the mean IoU and of the IoU of each class."""
     iou = resampled_iou(images)
     return {
-        "miou": defined_interval(interval(mean_over_classes(iou))),
+        "miou": defined_interval(interval(metrics.mean_over_classes(iou))),
         "per_class_iou": {
             name: defined_interval(interval(values)) for name, values in zip(images.class_names, iou.T, strict=True)
         },
@@ -61,12 +60,12 @@ def summarize_intervals(images: ImageMatrices) -> dict[str, Any]:
 
 
 def defined(value: float) -> float | None:
-    """Return the value, or None for NaN, which JSON lacks."""
+    """Return the value, or None if it is NaN, because JSON has no NaN."""
     return None if math.isnan(value) else value
 
 
 def defined_interval(ends: tuple[float, float]) -> list[float] | None:
-    """Return both ends of an interval, or None for NaN, which JSON lacks."""
+    """Return the two ends as a list, or None if they are NaN."""
     return None if math.isnan(ends[0]) else list(ends)
 
 
@@ -75,12 +74,7 @@ def _by_name(class_names: Sequence[str], values: Iterable[float]) -> dict[str, f
 
 
 def results_table(results: Mapping[str, Any], title: str) -> Table:
-    """Make a table of IoU, its interval, and boundary IoU per class, then of the means, in percent.
-
-    Args:
-        results: The content of `results.json`.
-        title: Title of the table.
-    """
+    """Return a table of IoU, its interval and Boundary IoU in percent: one row per class, then the means."""
     intervals, boundary = results["intervals"], results["boundary_iou"]
     table = Table("class", title=title)
     for heading in ("IoU %", f"{100 * intervals['level']:g} % interval", "boundary IoU %"):

@@ -1,10 +1,10 @@
-"""A trained network with its preprocessing and inference: one call from an image to its segmentation."""
+"""A trained network together with its preprocessing and inference: from an image to its segmentation."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
@@ -14,23 +14,25 @@ from refinenet_pl.images import read_image, to_rgb
 from refinenet_pl.preprocessing import Normalize, Preprocessing
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
-"""An image file, a PIL image, an array uint8 [H, W, 3] or [H, W] (gray), or a tensor uint8 [3, H, W] or [H, W]."""
+"""An image file, a PIL image of any mode, an array uint8 [H, W, 3] or [H, W] (gray), or a tensor uint8 [3, H, W].
+
+Files and PIL images are turned upright by their EXIF orientation.
+"""
 
 
 class Segmenter:
     """Segments images of any size.
 
     Example:
-        >>> segmenter = Segmenter(network.eval(), preprocessing)
-        >>> mask = segmenter.to("cuda").predict("street.jpg")  # class indices, uint8 [H, W]
+        >>> segmenter = refinenet_pl.load("runs/camvid").to("cuda")
+        >>> segmenter.predict("street.jpg")  # class indices, uint8 [H, W]
         >>> segmenter.overlay("street.jpg").save("overlay.png")
 
     Args:
-        network: Maps normalized images [N, 3, H, W] to logits [N, C, H, W]. Its mode is not changed: call `eval()`
-            first. Images are moved to its device.
+        network: Maps images [N, 3, H, W] to logits [N, C, H, W]. Its mode is not changed: call `network.eval()` first.
         preprocessing: Pixel statistics and classes of the network.
-        inference: Scales, flips and windows. None takes whole images.
-        memory_format: Memory layout of the normalized image; use the network's.
+        inference: Scales, flips and windows. None: the whole image, once.
+        memory_format: Memory layout of the network's input.
     """
 
     def __init__(
@@ -50,67 +52,49 @@ class Segmenter:
         """One name per class."""
         return list(self.preprocessing.class_names)
 
-    @property
-    def class_colors(self) -> list[list[int]]:
-        """One RGB triple per class, 0..255."""
-        return [list(color) for color in self.preprocessing.class_colors]
-
     def to(self, device: str | torch.device) -> "Segmenter":
-        """Move the network to a device.
-
-        Returns:
-            This segmenter, for chaining.
-        """
+        """Move the network to a device, and return this segmenter."""
         self.network.to(device)
+        self.normalize.to(device)
         return self
 
     def predict(self, image: ImageLike) -> np.ndarray:
-        """Predict the class index of each pixel.
-
-        Args:
-            image: A file, a PIL image, an array or a tensor of any size. Files are turned as their EXIF orientation
-                says; PIL images are used as they are. Gray values are repeated over the three channels; transparency
-                is dropped.
-
-        Returns:
-            uint8 [H, W], the size of the image.
+        """Return the class index of each pixel, uint8 [H, W], at the image's own size.
 
         Raises:
-            UserError: The image cannot be read, or its type or shape is unsupported.
+            UserError: The image cannot be read, or has an unsupported type or shape.
         """
         return self.predict_tensor(to_tensor(image)).cpu().numpy()
 
     def probabilities(self, image: ImageLike) -> np.ndarray:
-        """Compute the softmax probability of each class; arguments and errors as in `predict`.
+        """Return the softmax probabilities, float32 [C, H, W], at the image's own size.
 
-        Returns:
-            float32 [C, H, W]; sums to 1 over the classes.
+        Raises:
+            UserError: The image cannot be read, or has an unsupported type or shape.
         """
         return self.inference.probabilities(self.network, self._normalized(to_tensor(image))).cpu().numpy()
 
     def overlay(self, image: ImageLike, opacity: float = 0.5) -> Image.Image:
-        """Blend the predicted classes' colors over the image; `image` and errors as in `predict`.
+        """Return the image blended with the colors of the predicted classes.
 
         Args:
             image: The image.
             opacity: Weight of the colors, 0..1.
 
         Raises:
-            UserError: The segmenter has no class colors.
+            UserError: The image cannot be read, or has an unsupported type or shape.
         """
-        if not self.preprocessing.class_colors:
-            raise UserError("overlay needs preprocessing.class_colors; found none: give one RGB triple per class")
         pixels = to_tensor(image)
-        prediction = self.predict_tensor(pixels).cpu().numpy()
-        blended = overlay(pixels.permute(1, 2, 0).cpu().numpy(), prediction, self.class_colors, opacity)
-        return Image.fromarray(blended)
+        mask = self.predict_tensor(pixels).cpu().numpy()
+        pixels_last = pixels.permute(1, 2, 0).cpu().numpy()
+        return Image.fromarray(overlay(pixels_last, mask, self.preprocessing.class_colors, opacity))
 
     def predict_tensor(self, image: Tensor, inference: Inference | None = None) -> Tensor:
-        """Predict a tensor, without leaving the network's device.
+        """Predict an image on the network's device.
 
         Args:
-            image: uint8 [3, H, W] on any device.
-            inference: Replaces the segmenter's inference.
+            image: uint8 [3, H, W], on any device.
+            inference: Used instead of the segmenter's own.
 
         Returns:
             Class indices, uint8 [H, W], on the network's device.
@@ -118,50 +102,42 @@ class Segmenter:
         return (inference or self.inference).predict(self.network, self._normalized(image))
 
     def _normalized(self, image: Tensor) -> Tensor:
-        # The network may have been moved by others, for example by a trainer.
+        # The network's owner, for example Lightning, may have moved it since.
         device = next(self.network.parameters(), self.normalize.mean).device
         return self.normalize.to(device)(image[None].to(device))[0]
 
 
 def to_tensor(image: ImageLike) -> Tensor:
-    """Convert an image to a tensor; `image` as in `Segmenter.predict`.
-
-    Returns:
-        uint8 [3, H, W].
+    """Return the pixels of an image, uint8 [3, H, W].
 
     Raises:
-        UserError: The image cannot be read, or its type or shape is unsupported.
+        UserError: The image cannot be read, or has an unsupported type or shape.
     """
     if isinstance(image, str | Path):
         return read_image(Path(image), upright=True)
     if isinstance(image, Image.Image):
-        return _to_tensor(np.asarray(_rgb(image)))
-    if isinstance(image, np.ndarray | Tensor):
-        return _to_tensor(image)
-    raise UserError(f"image: found {type(image).__name__}; expected a path, a PIL image, an array or a tensor")
+        return _from_pil(image)
+    if not isinstance(image, np.ndarray | Tensor):
+        raise UserError(
+            f"image: found {type(image).__name__}; expected a path, a PIL image, a numpy array or a torch tensor"
+        )
+    description = f"{image.dtype} {list(image.shape)}"
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
+        array = np.stack([image] * 3, axis=-1) if image.ndim == 2 else image
+        image = torch.from_numpy(array.copy()).movedim(-1, 0)
+    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+        raise UserError(
+            f"image: found {description}; expected uint8 values 0..255, as an array [H, W, 3] or [H, W], or as a "
+            "tensor [3, H, W]"
+        )
+    if image.numel() == 0:
+        raise UserError(f"image: found {description}, which has no pixels")
+    return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _from_pil(image: Image.Image) -> Tensor:
     try:
-        return to_rgb(image)
+        rgb = to_rgb(ImageOps.exif_transpose(image))
     except ValueError as error:
         raise UserError(f"image: cannot convert a PIL image of mode {image.mode} to RGB: {error}") from error
-
-
-def _to_tensor(image: np.ndarray | Tensor) -> Tensor:
-    kind, channel_axis, expected = (
-        ("an array", -1, "[H, W, 3]") if isinstance(image, np.ndarray) else ("a tensor", 0, "[3, H, W]")
-    )
-    if image.dtype not in (np.uint8, torch.uint8):
-        raise UserError(
-            f"image: found {kind} of {image.dtype}; expected uint8 with values 0..255. Multiply values in 0..1 by "
-            "255, round them, and convert them to uint8"
-        )
-    is_gray = image.ndim == 2
-    if 0 in image.shape or not (is_gray or (image.ndim == 3 and image.shape[channel_axis] == 3)):
-        raise UserError(
-            f"image: found {kind} of shape {list(image.shape)}; expected {expected}, or [H, W] for gray values"
-        )
-    # The copy makes read-only arrays, and arrays with negative strides, usable.
-    tensor = torch.from_numpy(image.copy()) if isinstance(image, np.ndarray) else image
-    return tensor.expand(3, -1, -1) if is_gray else tensor.movedim(channel_axis, 0)
+    return torch.from_numpy(np.array(rgb)).movedim(-1, 0)

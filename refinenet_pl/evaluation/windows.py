@@ -1,4 +1,4 @@
-"""Geometry of windowed inference: where the windows are, and how their logits reach the image's resolution."""
+"""Window geometry for inference: where windows are, and how their logits are resized to the image."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,56 +8,60 @@ import torch.nn.functional as F
 from torch import Tensor
 
 STRIP_ELEMENTS = 2**20
-"""Logits are upsampled in strips of rows with at most this many values: 4 MB, which fits a CPU cache."""
+"""Logits are resized in strips of rows with at most this many numbers: 4 MB, which fit a CPU cache."""
 
 
 class AxisWindow(NamedTuple):
-    """A window along one axis of a resized image, and the pixels of the original image inside it.
+    """A window along one axis (rows or columns).
+
+    The network sees pixels of the resized image. The window covers the pixels of the original image whose centers are
+    inside.
 
     Attributes:
         window: Pixels of the resized image.
-        pixels: Pixels of the original image whose centers are in the window.
-        position: Position of each center in the window, float64 in 0..1.
-        weight: Weight of the window at each pixel, float32: 1 / number of windows that hold the pixel.
-        spans_window: Whether the pixels divide the window evenly from edge to edge, as `F.interpolate` assumes.
+        pixels: Pixels of the original image that the window covers.
+        position: Positions of their centers in the window, 0..1, float64.
+        weight: One over the number of windows that cover each pixel, float32.
+        plain_resize: Whether the positions are those of a plain resize of the whole window. `F.interpolate` then
+            gives the same result as `interpolate`.
     """
 
     window: slice
     pixels: slice
     position: Tensor
     weight: Tensor
-    spans_window: bool
+    plain_resize: bool
 
 
 def split_axis(resized: int, length: int, side: int, stride: int, device: torch.device) -> list[AxisWindow]:
-    """Split one axis of an image into windows of equal size; the last window ends at the border.
+    """Split one axis of an image into windows of equal size. The last window ends at the image border.
 
     Args:
-        resized: Pixels of the resized image.
-        length: Pixels of the original image.
-        side: Side of the windows, in pixels of the resized image. At most `resized` is used.
-        stride: Distance from one window to the next.
+        resized: Length of the axis in the resized image, in pixels.
+        length: Length of the axis in the original image, in pixels.
+        side: Length of each window, in pixels of the resized image. At most `resized` is used.
+        stride: Distance between windows, in pixels of the resized image.
         device: Device of the tensors.
     """
     side = min(side, resized)
     count = -(-(resized - side) // stride) + 1
     starts = [min(index * stride, resized - side) for index in range(count)]
     centers = (torch.arange(length, dtype=torch.float64, device=device) + 0.5) * resized / length
-    slices = [
+    covered = [
         slice(_first_pixel(start, resized, length), _first_pixel(start + side, resized, length)) for start in starts
     ]
-    windows_per_pixel = torch.zeros(length, device=device)
-    for pixels in slices:
-        windows_per_pixel[pixels] += 1
+    cover_counts = torch.zeros(length, device=device)
+    for pixels in covered:
+        cover_counts[pixels] += 1
     return [
         AxisWindow(
             window=slice(start, start + side),
             pixels=pixels,
             position=(centers[pixels] - start) / side,
-            weight=1 / windows_per_pixel[pixels],
-            spans_window=side == resized or resized == length,
+            weight=1 / cover_counts[pixels],
+            plain_resize=side == resized or resized == length,
         )
-        for start, pixels in zip(starts, slices, strict=True)
+        for start, pixels in zip(starts, covered, strict=True)
     ]
 
 
@@ -67,66 +71,66 @@ def _first_pixel(edge: int, resized: int, length: int) -> int:
 
 
 class WindowLogits(NamedTuple):
-    """A network's logits of one window.
+    """The logits of one window.
 
     Attributes:
-        logits: float [C, h, w] at any resolution.
-        rows: The window along the rows.
-        columns: The window along the columns.
+        logits: float [C, h, w], at any resolution.
+        rows: The window along the image's rows.
+        columns: The window along the image's columns.
     """
 
     logits: Tensor
     rows: AxisWindow
     columns: AxisWindow
 
-    def upsampled_strips(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yield the logits at the image's resolution, in strips of rows.
+    def strips(self) -> Iterator[tuple[slice, Tensor]]:
+        """Resize the logits to the original image, one strip of rows at a time, to bound memory.
 
         Yields:
             A slice of `rows.pixels`, and its logits, float32 [C, rows, columns].
         """
         height, width = len(self.rows.position), len(self.columns.position)
-        if width == 0:  # a window of an enlarged image may be smaller than one original pixel
+        if width == 0:  # the image is enlarged, and the window is smaller than one original pixel
             return
         step = max(1, STRIP_ELEMENTS // (len(self.logits) * width))
         for start in range(0, height, step):
             rows = slice(start, min(start + step, height))
             strip = interpolate(self.logits, self.rows.position[rows], dim=1)
-            if self.columns.spans_window:  # F.interpolate is several times as fast
+            if self.columns.plain_resize:  # several times as fast
                 strip = F.interpolate(strip[None], (strip.shape[1], width), mode="bilinear", align_corners=False)[0]
             else:
                 strip = interpolate(strip, self.columns.position, dim=2)
             yield rows, strip
 
-    def add_probabilities(self, total: Tensor, views: int) -> None:
-        """Add the window's weighted softmax probabilities to those of the image, in place.
+    def add_to(self, total: Tensor, views: int) -> None:
+        """Add the softmax probabilities, weighted for the average over windows and views.
 
         Args:
-            total: Probabilities of the image, float32 [C, H, W].
-            views: Number of scales and flips to average over.
+            total: Sum for the whole image, float32 [C, H, W]; changed in place.
+            views: Number of views (scales and flips) of the image.
         """
-        inside = total[:, self.rows.pixels, self.columns.pixels]
-        for rows, strip in self.upsampled_strips():
+        covered = total[:, self.rows.pixels, self.columns.pixels]
+        for rows, strip in self.strips():
             weight = self.rows.weight[rows, None] * self.columns.weight / views
-            inside[:, rows] += strip.softmax(dim=0).mul_(weight)
+            covered[:, rows] += strip.softmax(dim=0).mul_(weight)
 
 
 def interpolate(values: Tensor, position: Tensor, dim: int) -> Tensor:
-    """Interpolate linearly between the cell centers along one axis; constant beyond the outermost centers.
+    """Interpolate along one axis: linear between pixel centers, constant beyond the outermost centers.
 
     Args:
         values: float [C, h, w].
-        position: Positions along the axis, float64 [n] in 0..1.
-        dim: The axis, 1 or 2.
+        position: Positions along the axis, 0..1, float64 [n].
+        dim: 1 or 2.
 
     Returns:
         float32 [C, n, w] or [C, h, n].
     """
-    size = values.shape[dim]
-    coordinate = (position * size - 0.5).clamp(0, size - 1)
-    lower = coordinate.floor().long()
-    upper = (lower + 1).clamp(max=size - 1)
-    weight = (coordinate - lower).float()
+    length = values.shape[dim]
+    index = (position * length - 0.5).clamp(0, length - 1)
+    lower = index.floor().long()
+    upper = (lower + 1).clamp(max=length - 1)
+    weight = (index - lower).float()
     return torch.lerp(
         values.index_select(dim, lower).float(),
         values.index_select(dim, upper).float(),

@@ -1,1 +1,1 @@
-"""Reports on studies: what their runs found, as tables, plots and a page."""
+"""Reports of studies: tables, plots and a page."""

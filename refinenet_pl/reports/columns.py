@@ -1,121 +1,133 @@
-"""The tables of a study as columns of words and numbers, whatever they are then written as."""
+"""The tables of a study as columns, independent of the file format."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from refinenet_pl.evaluation.comparison import excludes_zero
 from refinenet_pl.evaluation.results import defined
-from refinenet_pl.reports.notes import listed, metric_name, unique
-from refinenet_pl.reports.summary import Row, Summary
-from refinenet_pl.text import duration, percent, percent_interval
+from refinenet_pl.reports.metric import metric_name
+from refinenet_pl.reports.summary import DatasetSummary, Row, Summary
+from refinenet_pl.text import duration, join, percent, percent_interval
 
-NOTHING = "–"
+EMPTY = "–"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column of a table.
 
     Attributes:
-        heading: With its unit.
-        cells: What a person reads, a row each.
-        values: What it is sorted by; None comes last.
+        heading: Heading with the unit.
+        cells: Text of each row.
+        values: Sort key of each row; None sorts last.
+        group: Dataset of the column, in a study of several datasets.
     """
 
     heading: str
     cells: list[str]
     values: Sequence[float | str | None]
+    group: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The heading, after the name of the dataset if there is one."""
+        return self.heading if self.group is None else f"{self.group}: {self.heading}"
 
     @property
     def empty(self) -> bool:
-        """Whether no row has anything in it."""
-        return all(cell == NOTHING for cell in self.cells)
+        """Whether no row has a value."""
+        return all(cell == EMPTY for cell in self.cells)
 
 
-def main_columns(summary: Summary) -> list[Column]:
-    """The study's table; columns in which there is nothing are left out."""
-    study, rows = summary.study, summary.rows
-    references = sources(summary)
+def main_columns(summary: Summary, sources: Sequence[str]) -> list[Column]:
+    """Return the main table: the factors, then a group of columns per dataset. Empty columns are left out.
+
+    Args:
+        summary: The study.
+        sources: Sources of published values. The table refers to them by number, from 1.
+    """
+    study = summary.study
     factors = [
         Column(
             factor,
-            (levels := [row.levels[factor] for row in rows]),
-            [[*study.factors[factor]].index(n) for n in levels],
+            (levels := [row[factor] for row in study.grid]),
+            [[*study.factors[factor]].index(level) for level in levels],
         )
         for factor in study.factors
     ]
-    seeds = Column("seeds", [_seeds(row, len(study.seeds)) for row in rows], [len(row.runs) for row in rows])
-    published = [None if row.published is None else row.published.value / 100 for row in rows]
-    columns = [
-        *factors,
-        Column(f"{metric_name(study.metric)} %", [_mean(row) for row in rows], [row.mean for row in rows]),
-        seeds,
-        Column(
-            "difference",
-            [difference_cell(row.difference, row.interval(study.metric)) for row in rows],
-            [row.difference for row in rows],
-        ),
-        Column("published %", [_published(row, references) for row in rows], published),
-        _numbers("ours − published", rows, published_difference, points),
-        _numbers("parameters, M", rows, lambda row: row.costs.parameters, lambda value: f"{value / 1e6:.2f}"),
-        _numbers("GFLOPs", rows, lambda row: row.costs.gflops, lambda value: f"{value:.1f}"),
-        _numbers("latency, ms", rows, lambda row: row.costs.latency, lambda value: f"{1000 * value:.0f}"),
-        _numbers("inference, MB", rows, lambda row: row.costs.inference_memory, lambda value: f"{value:.0f}"),
-        _numbers("training time", rows, lambda row: row.costs.training_time, duration),
-        _numbers("training, MB", rows, lambda row: row.costs.training_memory, lambda value: f"{value:.0f}"),
-    ]
+    columns = [*factors, *(column for dataset in summary.datasets for column in _dataset_columns(dataset, sources))]
     return [column for column in columns if not column.empty]
 
 
-def class_columns(summary: Summary) -> list[Column]:
-    """IoU of each class in the finished rows, with the difference to the base row in brackets, then their mean."""
-    rows = summary.finished
-    names = [*rows[0].runs[0].images.class_names, "mean IoU"]
+def _dataset_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Column]:
+    study, rows = dataset.study, dataset.rows
+
+    def column(heading: str, cells: list[str], values: Sequence[float | None]) -> Column:
+        return Column(heading, cells, values, dataset.name)
+
+    def numbers(heading: str, number: Callable[[Row], float | None], text: Callable[[float], str]) -> Column:
+        values = [number(row) for row in rows]
+        return column(heading, [EMPTY if value is None else text(value) for value in values], values)
+
+    return [
+        column(f"{metric_name(study.metric)} %", [_mean(row) for row in rows], [row.mean for row in rows]),
+        column("seeds", [_seeds(row, len(study.seeds)) for row in rows], [len(row.runs) for row in rows]),
+        column(
+            "difference",
+            [_difference(row.difference, row.interval(study.metric)) for row in rows],
+            [row.difference for row in rows],
+        ),
+        column(
+            "published %",
+            [_published(row, sources) for row in rows],
+            [None if row.published is None else row.published.value / 100 for row in rows],
+        ),
+        numbers("ours − published", published_difference, points),
+        numbers("parameters, M", lambda row: row.costs.parameters, lambda value: f"{value / 1e6:.2f}"),
+        numbers("GFLOPs", lambda row: row.costs.gflops, lambda value: f"{value:.1f}"),
+        numbers("latency, ms", lambda row: row.costs.latency, lambda value: f"{1000 * value:.0f}"),
+        numbers("inference, MB", lambda row: row.costs.inference_memory, lambda value: f"{value:.0f}"),
+        numbers("training time", lambda row: row.costs.training_time, duration),
+        numbers("training, MB", lambda row: row.costs.training_memory, lambda value: f"{value:.0f}"),
+    ]
+
+
+def class_columns(dataset: DatasetSummary) -> list[Column]:
+    """Return the class table: IoU of each class in the finished rows, with differences in brackets, then the means."""
+    names = [*dataset.class_names, "mean IoU"]
     columns = [Column("class", names, names)]
-    for row in rows:
+    for row in dataset.finished:
         assert row.scores is not None
         iou = [defined(value) for value in row.scores.iou.tolist()]
-        compared = [] if row.compared is None else [*row.compared["per_class_iou"].values(), row.compared["miou"]]
         cells = [percent(value) for value in iou]
-        for index, each in enumerate(compared):
-            if each["difference"] is not None:
-                cells[index] += f" ({points(each['difference'])}{mark(each['interval'])})"
+        compared = [] if row.compared is None else [*row.compared["per_class_iou"].values(), row.compared["miou"]]
+        for index, entry in enumerate(compared):
+            if entry["difference"] is not None:
+                cells[index] += f" ({points(entry['difference'])}{mark(entry['interval'])})"
         columns.append(Column(row.label, cells, iou))
     return columns
 
 
-def sources(summary: Summary) -> list[str]:
-    """Where the published figures come from; their places in this list, from 1, are what the table refers to."""
-    return unique(row.published.source for row in summary.rows if row.published)
-
-
 def published_difference(row: Row) -> float | None:
-    """Ours minus the published figure, in 0..1."""
+    """Return the row's mean minus its published value, in 0..1; None if either is missing."""
     return None if row.published is None or row.mean is None else row.mean - row.published.value / 100
 
 
 def points(difference: float) -> str:
-    """A difference in points with its sign."""
+    """Return a difference in points, with its sign."""
     return f"{100 * difference:+.2f}".replace("-", "−")
 
 
 def mark(interval: Sequence[float] | None) -> str:
-    """A star where an interval excludes zero."""
-    return "*" if interval and (interval[0] > 0 or interval[1] < 0) else ""
+    """Return a star for an interval that excludes zero."""
+    return "*" if excludes_zero(interval) else ""
 
 
-def difference_cell(difference: float | None, interval: Sequence[float] | None) -> str:
-    """A difference in points, with its mark and interval where there is one."""
+def _difference(difference: float | None, interval: Sequence[float] | None) -> str:
     if difference is None:
-        return NOTHING
+        return EMPTY
     ends = f" ({percent_interval(interval).replace('-', '−')})" if interval else ""
     return f"{points(difference)}{mark(interval)}{ends}"
-
-
-def _numbers(
-    heading: str, rows: Sequence[Row], number: Callable[[Row], float | None], words: Callable[[float], str]
-) -> Column:
-    values = [number(row) for row in rows]
-    return Column(heading, [NOTHING if value is None else words(value) for value in values], values)
 
 
 def _mean(row: Row) -> str:
@@ -125,12 +137,12 @@ def _mean(row: Row) -> str:
 def _seeds(row: Row, planned: int) -> str:
     if not row.runs:
         return f"0 of {planned}"
-    seeds = listed([run.cell.seed for run in row.runs])
+    seeds = join(run.cell.seed for run in row.runs)
     return seeds if len(row.runs) == planned else f"{seeds} ({len(row.runs)} of {planned})"
 
 
-def _published(row: Row, references: Sequence[str]) -> str:
+def _published(row: Row, sources: Sequence[str]) -> str:
     if row.published is None:
-        return NOTHING
-    figure = f"{row.published.value:.2f} [{references.index(row.published.source) + 1}]"
-    return figure if row.published.verified else f"{figure} recalled, unverified"
+        return EMPTY
+    value = f"{row.published.value:.2f} [{sources.index(row.published.source) + 1}]"
+    return value if row.published.verified else f"{value} recalled, unverified"

@@ -1,25 +1,24 @@
-"""What a row of a study costs, in training and in inference."""
+"""Costs of a row in training and in inference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
-from refinenet_pl.files import read_json
+from refinenet_pl.runs import RunFolder
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a row costs; None where nothing measured it.
+    """Costs of a row; None where they were not measured.
 
     Attributes:
-        parameters: Their number.
-        gflops: Of inference on one image, in 1e9 operations.
-        latency: Of inference on one image, in seconds.
-        inference_memory: Its peak, in MB.
-        training_time: In seconds, the mean over seeds.
-        training_memory: Its peak, in MB, the mean over seeds.
-        device: What latency and memory of inference were measured on.
+        parameters: Number of parameters.
+        gflops: Operations of inference per image, in 1e9.
+        latency: Time of inference per image, in seconds.
+        inference_memory: Peak memory of inference, in MB.
+        training_time: In seconds, mean over seeds.
+        training_memory: Peak memory of training, in MB, mean over seeds.
+        device: Device on which inference was measured.
     """
 
     parameters: float | None
@@ -31,20 +30,20 @@ class Costs:
     device: str | None
 
 
-def costs_of(inference: Mapping[str, str], trainings: Sequence[Path]) -> Costs:
-    """The costs of a row.
+def row_costs(inference: Mapping[str, str], trainings: Sequence[RunFolder]) -> Costs:
+    """Collect the costs of a row.
 
     Args:
-        inference: Its line in `inference.csv`; empty if there is none.
-        trainings: The run folders of its trainings, whose `costs.json` may be missing.
+        inference: The row's line in `inference.csv`; empty if inference was not measured.
+        trainings: Run folders of the row's trainings. Runs without `costs.json` are skipped.
     """
-    files = [read_json(path, "train that cell again") for run in trainings if (path := run / "costs.json").is_file()]
+    training_costs = [costs for training in trainings if (costs := training.read_costs()) is not None]
 
     def measured(name: str) -> float | None:
         return float(inference[name]) if inference.get(name) else None
 
     def mean(name: str) -> float | None:
-        values = [costs[name] for costs in files if costs.get(name) is not None]
+        values = [costs[name] for costs in training_costs if costs.get(name) is not None]
         return fmean(values) if values else None
 
     return Costs(

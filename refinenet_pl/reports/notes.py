@@ -1,90 +1,82 @@
-"""What the tables of a study mean, and what is not as the study says, in words."""
-
-from collections.abc import Iterable, Sequence
+"""Captions, notes and warnings of a report."""
 
 from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES
-from refinenet_pl.reports.summary import Row, Summary
+from refinenet_pl.reports.metric import metric_name
+from refinenet_pl.reports.summary import DatasetSummary, Summary
+from refinenet_pl.text import join
+
+PERCENT = f"{100 * LEVEL:g} %"
 
 
 def caption(summary: Summary) -> str:
-    """One sentence on what a row's figures are: metric, seeds, images, level of the intervals."""
-    study, images = summary.study, len(summary.finished[0].runs[0].images.names)
+    """Return the caption of the main table: metric, seeds, number of images, differences."""
+    study, base = summary.study, summary.datasets[0].rows[0]
     name = metric_name(study.metric)
-    over = f"seed {study.seeds[0]} alone"
+    seeds = f"seed {join(study.seeds)} only"
     if len(study.seeds) > 1:
-        over = f"mean ± sample standard deviation over seeds {listed(study.seeds)}"
+        seeds = f"mean ± sample standard deviation over seeds {join(study.seeds)}"
+    images = join(
+        f"{dataset.images} validation images" + (f" of {dataset.name}" if dataset.name else "")
+        for dataset in summary.datasets
+    )
     return (
-        f"{name[0].upper()}{name[1:]} in percent, {over}, on {images} validation images; difference to "
-        f"{summary.rows[0].label} in points, with its {100 * LEVEL:g} % interval over the images."
+        f"{name[0].upper()}{name[1:]} in percent: {seeds}, on {images}. Differences are to {base.label}, in points, "
+        f"with {PERCENT} intervals."
     )
 
 
-def metric_name(metric: str) -> str:
-    """The study's metric as a person says it."""
-    if metric.startswith("per_class_iou."):
-        return f"IoU of {metric.removeprefix('per_class_iou.')}"
-    return {"miou": "mean IoU", "boundary_iou.mean": "mean Boundary IoU"}.get(metric, metric)
+def class_caption(dataset: DatasetSummary) -> str:
+    """Return the caption of a class table."""
+    return (
+        f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points; * marks a "
+        f"{PERCENT} interval that excludes zero."
+    )
 
 
-def explanations(summary: Summary) -> list[str]:
-    """What intervals are and are not, what costs were measured on, and what the figures were made with."""
-    study = summary.study
-    said = []
-    if any(row.interval(study.metric) for row in summary.rows):
-        said.append(
-            f"Intervals: {RESAMPLES:,} times, as many images as there are were drawn anew with replacement, the same "
-            "for both rows, and the difference of the rows' means over seeds was taken of each draw; the interval "
-            f"holds the middle {100 * LEVEL:g} % of these differences, and * marks one that excludes zero, as about "
-            f"{100 * (1 - LEVEL):.0f} % of the comparisons of equals do by chance. It says how far other images like "
-            "these would move the difference. It says nothing of other seeds, which the standard deviation is about, "
-            "and it is too narrow where images depend on each other, as frames of one drive do."
-        )
-    elif len(summary.finished) > 1:
-        said.append("There are no intervals: the metric is none that the images' matrices give, or undefined.")
-    if len({len(row.runs) for row in summary.rows}) > 1:
-        said.append("Rows have different numbers of finished seeds; each mean is over those that its row has.")
-    said += _on_costs(summary)
-    versions = [run.results.get("versions", {}) for row in summary.finished for run in row.runs]
-    made = unique(", ".join(f"{name} {version}" for name, version in each.items()) for each in versions)
-    return [*said, *(f"Made with: {each}." for each in made)]
+def notes(summary: Summary) -> list[str]:
+    """Return how to read intervals and costs, and the versions of the software."""
+    lines = []
+    metric, datasets = summary.study.metric, summary.datasets
+    if any(row.interval(metric) for dataset in datasets for row in dataset.rows):
+        lines += _interval_notes()
+    elif any(len(dataset.finished) > 1 for dataset in datasets):
+        lines.append("No intervals: only mean IoU and the IoU of a class have them, on two images or more.")
+    if any(len({len(row.runs) for row in dataset.rows}) > 1 for dataset in datasets):
+        lines.append("Rows have different numbers of finished seeds. Each mean is over the seeds of its row.")
+    for dataset in datasets:
+        prefix = f"{dataset.name}: " if dataset.name else ""
+        if dataset.devices:
+            costs = f"GFLOPs, latency and inference memory: one image of {dataset.image_size} (width x height)"
+            lines.append(f"{prefix}{costs} on {join(dataset.devices)}.")
+        for rows in dataset.rows_by_training:
+            if len(rows) > 1:
+                labels = join(row.label for row in rows)
+                lines.append(f"{prefix}These rows share their trainings and differ in inference only: {labels}.")
+    versions = (run.results.get("versions", {}) for run in summary.runs.finished)
+    software = dict.fromkeys(join(f"{name} {version}" for name, version in each.items()) for each in versions)
+    return [*lines, *(f"Software: {each}." for each in software)]
 
 
-def _on_costs(summary: Summary) -> list[str]:
-    said = []
-    height, width = summary.study.image_size
-    devices = unique(row.costs.device for row in summary.rows if row.costs.device)
-    if devices:
-        said.append(f"GFLOPs, latency and memory of inference: one image of {width} x {height} on {listed(devices)}.")
-    for rows in rows_by_training(summary):
-        if len(rows) > 1:
-            names = listed([row.label for row in rows])
-            said.append(f"One training serves several rows, which differ only in their inference: {names}.")
-    return said
-
-
-def rows_by_training(summary: Summary) -> list[list[Row]]:
-    """The finished rows that are evaluations of the same trainings, together."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in summary.finished:
-        groups.setdefault(tuple(run.training or run.folder for run in row.runs[:1]), []).append(row)
-    return list(groups.values())
-
-
-def warnings(summary: Summary) -> list[str]:
-    """Which cells are missing, and where a run differs from the study; says so if there is nothing of the kind."""
-    missing = [f"Missing: {cell} ({state})." for cell, state in summary.missing.items()]
-    differing = [f"Otherwise than the study says: {line}." for line in summary.deviations]
+def _interval_notes() -> list[str]:
     return [
-        *(missing or [f"All {len(summary.study.cells)} cells have finished."]),
-        *(differing or ["Every finished run was configured as the study says."]),
+        f"Intervals: {PERCENT}, percentile bootstrap over images, {RESAMPLES:,} resamples. Both rows use the same "
+        "resamples. The difference is between the rows' means over seeds.",
+        f"* marks an interval that excludes zero. Two equal rows get a mark in about {100 * (1 - LEVEL):.0f} % of "
+        "comparisons.",
+        "Intervals cover other images of this kind. They do not cover other seeds; see the standard deviation. They "
+        "are too narrow if images depend on each other, such as frames of one drive.",
     ]
 
 
-def listed(words: Sequence[object]) -> str:
-    """Words with commas."""
-    return ", ".join(map(str, words))
-
-
-def unique(words: Iterable[str]) -> list[str]:
-    """Each once, in the order of first appearance."""
-    return list(dict.fromkeys(words))
+def warnings(summary: Summary) -> list[str]:
+    """Return one line per missing dataset, missing cell and deviation, or that there are none."""
+    runs = summary.runs
+    missing = [
+        *(f"Missing dataset: {name} (0 of {cells} cells finished)." for name, cells in runs.missing_datasets.items()),
+        *(f"Missing: {cell} ({state})." for cell, state in runs.missing.items()),
+    ]
+    deviations = [f"Differs from the study: {line}." for line in runs.deviations]
+    return [
+        *(missing or [f"All {len(summary.study.cells)} cells have finished."]),
+        *(deviations or ["All finished runs have the configuration of the study."]),
+    ]

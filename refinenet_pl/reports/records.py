@@ -1,44 +1,53 @@
-"""What the run folders of a study hold, read back: figures and learning curves."""
+"""The results of a study in full precision, one record per row."""
 
-import csv
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from refinenet_pl.errors import UserError
+from refinenet_pl.evaluation.results import defined
+from refinenet_pl.reports.columns import published_difference
+from refinenet_pl.reports.summary import DatasetSummary, Row, Summary
+from refinenet_pl.text import join
 
-Curve = dict[int, float]
-"""Mean IoU in 0..1 of the validations within a training, by the number of steps before each."""
-
-
-def figure_at(place: str, results: Mapping[str, Any], path: Path) -> float | None:
-    """The figure at a dotted place in results, None where it is undefined.
-
-    Raises:
-        UserError: There is nothing at that place, or no number.
-    """
-    found: Any = results
-    for key in place.split("."):
-        if not isinstance(found, dict) or key not in found:
-            known = ", ".join(found) if isinstance(found, dict) else repr(found)
-            raise UserError(f"metric {place}: {path} has no {key!r} there, but {known}")
-        found = found[key]
-    if found is not None and not isinstance(found, int | float):
-        raise UserError(f"metric {place}: {path} has no number there; go on with one of {', '.join(found)}")
-    return found
+Record = dict[str, object]
+"""Values of one row by column: metrics in 0..1, seconds, MB; None where there is no value."""
 
 
-def learning_curve(run: Path) -> Curve:
-    """The validations of a finished training, also where it was stopped and went on; empty if it kept no metrics."""
-    parts = sorted(run.glob("metrics.part*.csv"), key=lambda path: int(path.stem.removeprefix("metrics.part")))
-    last = run / "metrics.csv"
-    points = [point for path in parts for point in _validations(path)]
-    if last.is_file():
-        points += _validations(last)[:-1]  # after which stands the evaluation of the best checkpoint
-    return dict(sorted(dict(points).items()))
+def row_records(summary: Summary) -> list[Record]:
+    """Return one record per row. In a study of several datasets, each column's name starts with its dataset."""
+    records: list[Record] = [dict(levels) for levels in summary.study.grid]
+    for dataset in summary.datasets:
+        prefix = "" if dataset.name is None else f"{dataset.name}: "
+        for record, row in zip(records, dataset.rows, strict=True):
+            values = {**_row_values(row, dataset), **_class_values(row, dataset.class_names)}
+            record.update({f"{prefix}{key}": value for key, value in values.items()})
+    return records
 
 
-def _validations(path: Path) -> list[tuple[int, float]]:
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("val/miou")]
-    return [(int(row["step"]) + 1, float(row["val/miou"])) for row in rows]  # the file counts steps from zero
+def _row_values(row: Row, dataset: DatasetSummary) -> Record:
+    metric, published = dataset.study.metric, row.published
+    low, high = row.interval(metric) or (None, None)
+    return {
+        "metric": metric,
+        "mean": row.mean,
+        "std": row.std,
+        "seeds": join(run.cell.seed for run in row.runs),
+        "values": join(row.values),
+        "difference": row.difference,
+        "difference_low": low,
+        "difference_high": high,
+        "published": published and published.value / 100,
+        "published_verified": published and published.verified,
+        "published_source": published and published.source,
+        "ours_minus_published": published_difference(row),
+        **vars(row.costs),
+    }
+
+
+def _class_values(row: Row, class_names: Sequence[str]) -> Record:
+    values: Record = {}
+    for index, name in enumerate(class_names):
+        compared = {} if row.compared is None else row.compared["per_class_iou"][name]
+        low, high = compared.get("interval") or (None, None)
+        values[f"iou {name}"] = None if row.scores is None else defined(float(row.scores.iou[index]))
+        values[f"difference {name}"] = compared.get("difference")
+        values[f"low {name}"], values[f"high {name}"] = low, high
+    return values

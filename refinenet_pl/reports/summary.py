@@ -1,4 +1,4 @@
-"""What a study found, row by row: figures over seeds, differences to the base row, costs, and what is missing."""
+"""The results of a study by dataset and row: metrics over seeds, differences to the base row, and costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,56 +8,32 @@ from typing import Any
 
 from rich.progress import track
 
-from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.comparison import Scores, check_same_targets, difference, score
-from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.files import read_json
-from refinenet_pl.reports.costs import Costs, costs_of
-from refinenet_pl.reports.records import Curve, figure_at, learning_curve
-from refinenet_pl.studies.folders import cell_folder, deviations
+from refinenet_pl.evaluation.comparison import Scores, difference, score
+from refinenet_pl.reports.costs import Costs, row_costs
+from refinenet_pl.reports.learning_curve import Curve, learning_curve
+from refinenet_pl.reports.metric import metric_at
+from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.measure import inference_file, read_rows
-from refinenet_pl.studies.study import Cell, Levels, PublishedMetric, Study, row_name
-
-EVALUATED = ("data.", "model.inference")
-"""What of its configuration matters to a run that was only evaluated; the rest is its training's."""
-
-
-@dataclass(frozen=True)
-class SeedRun:
-    """The finished run of one cell.
-
-    Attributes:
-        cell: Its row and seed.
-        folder: Its run folder.
-        training: The run folder of its training: the same, unless this cell was only evaluated; None if that is gone.
-        results: Its `results.json`.
-        images: Its `per_image.npz`.
-    """
-
-    cell: Cell
-    folder: Path
-    training: Path | None
-    results: dict[str, Any]
-    images: ImageMatrices
+from refinenet_pl.studies.study import Levels, PublishedMetric, Study, row_name
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a study; figures are in 0..1.
+    """One row of a study on one dataset. Metrics are in 0..1.
 
     Attributes:
         levels: The level of each factor.
-        runs: Its finished runs, in the order of the study's seeds.
-        values: The study's metric in each of them, None where it is undefined.
-        mean: Over `values`; None if one is undefined, or there is none.
-        std: Their sample standard deviation; None with fewer than two.
-        scores: IoU over seeds with its resamples; None without a finished run.
-        difference: `mean` minus the base row's.
-        compared: This row's IoU with the base row's, as `evaluation.comparison.difference` has it; None for the base
-            row itself, and where either has no finished run.
-        published: Somebody's figure.
-        costs: What it costs.
-        curves: Learning curves, by run folder of the training.
+        runs: The finished runs, in the order of the study's seeds.
+        values: The study's metric in each run; None where it is undefined.
+        mean: Mean of `values`; None if a value is undefined or there are no runs.
+        std: Sample standard deviation of `values`; None for fewer than two.
+        scores: IoU averaged over seeds, with its resamples; None without runs.
+        difference: `mean` minus the base row's mean.
+        compared: Result of `evaluation.comparison.difference` between the base row and this row. None for the base row,
+            and if either has no runs.
+        published: A published value of this row.
+        costs: Costs of training and inference.
+        curves: Learning curve of each training, by run folder.
     """
 
     levels: Levels
@@ -74,118 +50,142 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Names the row in tables and pictures."""
+        """Name of the row in tables and plots."""
         return " · ".join(self.levels.values())
 
     def interval(self, metric: str) -> list[float] | None:
-        """Of `difference`, over the images; there is one for mean IoU and a class's IoU only."""
+        """Return the interval of `difference`. Only mean IoU and the IoU of a class have one; otherwise None."""
         if self.compared is None:
             return None
-        name = metric.removeprefix("per_class_iou.")
-        compared = self.compared["miou"] if metric == "miou" else self.compared["per_class_iou"].get(name)
+        class_name = metric.removeprefix("per_class_iou.")
+        compared = self.compared["miou"] if metric == "miou" else self.compared["per_class_iou"].get(class_name)
         return compared and compared["interval"]
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a study found.
+class DatasetSummary:
+    """The results of a study on one dataset. Rows are compared within a dataset only.
 
     Attributes:
-        study: What was to be run.
-        rows: The base row first.
-        missing: Cells without a finished run, each with what there is of it.
-        deviations: What finished runs were configured otherwise than the study says, in words.
+        study: The study.
+        name: Name of the dataset; None in a study without `datasets`.
+        rows: All rows, the base row first.
     """
 
     study: Study
+    name: str | None
     rows: list[Row]
-    missing: dict[str, str]
-    deviations: list[str]
+
+    @property
+    def finished(self) -> list[Row]:
+        """Rows with at least one finished run."""
+        return [row for row in self.rows if row.runs]
+
+    @property
+    def rows_by_training(self) -> list[list[Row]]:
+        """The finished rows, grouped by the trainings that they share."""
+        groups: dict[Path, list[Row]] = {}
+        for row in self.finished:
+            run = row.runs[0]
+            groups.setdefault((run.training or run.folder).path, []).append(row)
+        return list(groups.values())
+
+    @property
+    def images(self) -> int:
+        """Number of evaluated images."""
+        return len(self.finished[0].runs[0].images.names)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class."""
+        return self.finished[0].runs[0].images.class_names
+
+    @property
+    def devices(self) -> list[str]:
+        """Devices on which inference was measured."""
+        return list(dict.fromkeys(row.costs.device for row in self.rows if row.costs.device))
+
+    @property
+    def image_size(self) -> str:
+        """Width and height of the image for which inference was measured, such as "480 x 360"."""
+        return " x ".join(map(str, reversed(self.study.image_size_of(self.name) or ())))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The results of a study.
+
+    Attributes:
+        study: The study.
+        folder: Folder of all runs.
+        runs: The finished runs, and what is missing.
+        datasets: The datasets with a finished run, in the order of the study.
+    """
+
+    study: Study
+    folder: Path
+    runs: StudyRuns
+    datasets: list[DatasetSummary]
 
     @property
     def title(self) -> str:
-        """The study's, or else its name."""
+        """Title of the study, or its name if it has none."""
         return self.study.title or self.study.name
 
     @property
     def incomplete(self) -> bool:
-        """Whether a cell is missing, or a run differs from the study."""
-        return bool(self.missing or self.deviations)
-
-    @property
-    def finished(self) -> list[Row]:
-        """The rows with at least one finished run."""
-        return [row for row in self.rows if row.runs]
+        """Whether a cell is missing or a run differs from the study."""
+        return bool(self.runs.missing or self.runs.missing_datasets or self.runs.deviations)
 
 
 def summarize_study(study: Study, runs: Path) -> Summary:
-    """Read what has finished of a study.
+    """Summarize the finished runs of a study.
 
     Args:
         study: The study.
-        runs: The folder under which all runs lie.
+        runs: Folder of all runs.
 
     Raises:
-        UserError: Nothing has finished, a file cannot be read, or runs were scored on different images.
+        UserError: No cell has finished, a file cannot be read, or runs on one dataset have different targets.
     """
-    found, missing, differing = _find_runs(study, runs)
-    if not found:
-        raise UserError(
-            f"{study.path}: none of its {len(study.cells)} cells has finished under {runs / study.name}; run the "
-            "study first, or give the folder of its runs with --runs"
-        )
-    for run in found[1:]:
-        try:
-            check_same_targets(found[0].images, run.images)
-        except UserError as error:
-            raise UserError(f"run A: {found[0].folder}\nrun B: {run.folder}\n{error}") from error
+    found = find_runs(study, runs)
     inference = {line["row"]: line for line in read_rows(inference_file(study, runs))}
-    rows: list[Row] = []
-    for levels in track(study.grid, "resampling", transient=True):
-        of_row = [run for run in found if run.cell.levels == levels]
-        rows.append(_row(study, levels, of_row, inference.get(row_name(levels), {}), rows[0] if rows else None))
-    return Summary(study, rows, missing, differing)
-
-
-def _find_runs(study: Study, runs: Path) -> tuple[list[SeedRun], dict[str, str], list[str]]:
-    trained = {cell.name: sharing[0] for sharing in study.cell_groups for cell in sharing}
-    found, missing, differing = [], {}, []
-    for cell in study.cells:
-        folder = cell_folder(runs, study, cell)
-        run = folder.finished
-        if run is None:
-            missing[cell.name] = "can go on from a checkpoint" if folder.unfinished else "not begun"
-            if folder.runs and not folder.unfinished:
-                missing[cell.name] = "begun, and no checkpoint yet"
+    datasets = []
+    for dataset in study.dataset_names:
+        if dataset in found.missing_datasets:
             continue
-        training = cell_folder(runs, study, trained[cell.name]).finished
-        images = ImageMatrices.load(run / "per_image.npz")
-        found.append(SeedRun(cell, run, training, read_json(run / "results.json", "evaluate that run again"), images))
-        differing += [
-            f"{cell.name}: {place} was {ran!r}; the study says {said!r}"
-            for place, (said, ran) in deviations(cell, run).items()
-            if run == training or place.startswith(EVALUATED)
-        ]
-    return found, missing, differing
+        rows: list[Row] = []
+        for levels in track(study.grid, f"resampling {dataset or 'images'}", transient=True):
+            costs = inference.get(row_name(levels, dataset), {})
+            rows.append(_row(study, dataset, levels, found.select(dataset, levels), costs, rows[0] if rows else None))
+        datasets.append(DatasetSummary(study, dataset, rows))
+    return Summary(study, runs, found, datasets)
 
 
-def _row(study: Study, levels: Levels, runs: list[SeedRun], inference: Mapping[str, str], base: Row | None) -> Row:
-    values = [figure_at(study.metric, run.results, run.folder / "results.json") for run in runs]
-    there = [value for value in values if value is not None]
-    mean = fmean(there) if there and len(there) == len(values) else None
+def _row(
+    study: Study,
+    dataset: str | None,
+    levels: Levels,
+    runs: list[SeedRun],
+    inference: Mapping[str, str],
+    base: Row | None,
+) -> Row:
+    values = [metric_at(study.metric, run.results, run.folder.results) for run in runs]
+    defined = [value for value in values if value is not None]
+    mean = fmean(defined) if defined and len(defined) == len(values) else None
     scores = score([run.images for run in runs]) if runs else None
-    compared = difference(base.scores, scores) if base and base.scores and scores else None
     trainings = [run.training for run in runs if run.training]
+    curves = {training.path: learning_curve(training) for training in trainings}
     return Row(
         levels=levels,
         runs=runs,
         values=values,
         mean=mean,
-        std=stdev(there) if mean is not None and len(there) > 1 else None,
+        std=stdev(defined) if mean is not None and len(defined) > 1 else None,
         scores=scores,
         difference=None if base is None or base.mean is None or mean is None else mean - base.mean,
-        compared=compared,
-        published=study.published_for(levels),
-        costs=costs_of(inference, trainings),
-        curves={training: curve for training in trainings if (curve := learning_curve(training))},
+        compared=difference(base.scores, scores) if base and base.scores and scores else None,
+        published=study.published_for(levels, dataset),
+        costs=row_costs(inference, trainings),
+        curves={path: curve for path, curve in curves.items() if curve},
     )

@@ -1,1 +1,1 @@
-"""Studies: tables of experiments, from a yaml to the runs of its cells."""
+"""Studies: tables of experiments, from their YAML to the runs of their cells."""

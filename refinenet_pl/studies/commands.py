@@ -1,10 +1,11 @@
-"""What a study runs: `refinenet` itself, as a user would, in a process for each cell."""
+"""The processes of a study: one `refinenet` command per cell."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,110 +13,119 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.studies.folders import CellFolder, cell_folder
 from refinenet_pl.studies.study import Cell, Study, row_name
+from refinenet_pl.text import join
 
 REFINENET = [sys.executable, "-m", "refinenet_pl"]
 
 
 @dataclass(frozen=True)
 class CellGroup:
-    """One training of a study, and the cells that it makes.
+    """Cells that share one training.
 
     Attributes:
         study: The study.
-        cells: The first is trained; the others evaluate its best checkpoint in their own ways.
-        runs: The folder under which all runs lie.
-        options: Of `refinenet fit`, after those of the cells; for what differs from machine to machine.
+        cells: The first cell is trained. The others evaluate its best checkpoint with their own inference.
+        runs: Folder of all runs.
+        options: Options of `refinenet fit` for every cell, nested by section. They override the cell's experiment.
     """
 
     study: Study
     cells: Sequence[Cell]
     runs: Path
-    options: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def folder(self, cell: Cell) -> CellFolder:
-        """Where a cell lies."""
+        """Return the folder of a cell."""
         return cell_folder(self.runs, self.study, cell)
 
     @property
     def devices(self) -> int:
-        """How many devices of a machine it takes."""
-        return self._number_in_trainer("devices")
+        """Number of devices per machine."""
+        return self._trainer_number("devices")
 
     @property
     def nodes(self) -> int:
-        """How many machines it takes."""
-        return self._number_in_trainer("num_nodes")
+        """Number of machines."""
+        return self._trainer_number("num_nodes")
 
-    def _number_in_trainer(self, key: str) -> int:
-        number = self.cells[0].config.get("trainer", {}).get(key, 1)
-        for word, following in pairwise([*self.options, ""]):
-            name, equals, value = word.partition("=")
-            if name == f"--trainer.{key}":
-                number = value if equals else following
-        return int(number) if str(number).isdecimal() else 1  # "auto" is one
+    def _trainer_number(self, key: str) -> int:
+        trainer = {**self.cells[0].config.get("trainer", {}), **self.options.get("trainer", {})}
+        number = str(trainer.get(key, 1))
+        return int(number) if number.isdecimal() else 1  # "auto" is one device
 
     def next_cell(self) -> Cell | None:
-        """The first cell that is not finished, if there is one."""
+        """Return the first unfinished cell, or None."""
         return next((cell for cell in self.cells if self.folder(cell).finished is None), None)
 
     def command(self, cell: Cell) -> list[str]:
-        """The words of the command that finishes a cell: from the start, from its last checkpoint, or by evaluation.
+        """Return the command that finishes a cell: it trains, resumes the last checkpoint, or evaluates.
 
-        The cell's experiment, which the command reads, is written first.
+        The cell's experiment is written first, because the command reads it.
 
         Raises:
-            UserError: The cell's training has left no checkpoint to evaluate.
+            UserError: The cell is to be evaluated, and its training has left no checkpoint.
         """
         folder = self.folder(cell)
         with atomic_write(folder.experiment) as file:
             file.write_text(yaml.safe_dump(cell.config, sort_keys=False))
-        fresh = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]
+        new_run = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]
         if cell is not self.cells[0]:
-            words = ["validate", *fresh, "--ckpt_path", self._trained()]
+            words = ["validate", *new_run, "--ckpt_path", self._trained_checkpoint()]
         elif folder.unfinished is not None:
-            words = ["fit", "--ckpt_path", folder.unfinished / "checkpoints" / "last.ckpt"]
+            words = ["fit", "--ckpt_path", folder.unfinished.last_checkpoint]
         else:
-            words = ["fit", *fresh]
-        numbers = [f"--trainer.devices={self.devices}", f"--trainer.num_nodes={self.nodes}"]
-        return [*REFINENET, *map(str, words), "--trainer.enable_progress_bar=false", *numbers, *self.options]
+            words = ["fit", *new_run]
+        devices = [f"--trainer.devices={self.devices}", f"--trainer.num_nodes={self.nodes}"]
+        return [*REFINENET, *map(str, words), "--trainer.enable_progress_bar=false", *devices, *flatten(self.options)]
 
-    def _trained(self) -> Path:
-        finished = self.folder(self.cells[0]).finished
-        checkpoint = finished and finished / "checkpoints" / "best.ckpt"
-        if checkpoint is None or not checkpoint.is_file():
-            raise UserError(
-                f"{self.folder(self.cells[0]).path}: no best.ckpt of a finished run, which is to be evaluated"
-            )
-        return checkpoint
+    def _trained_checkpoint(self) -> Path:
+        folder = self.folder(self.cells[0])
+        if folder.finished is None or not folder.finished.best_checkpoint.is_file():
+            raise UserError(f"{folder.path}: found no best.ckpt of a finished run to evaluate; train that cell first")
+        return folder.finished.best_checkpoint
+
+
+def flatten(options: Mapping[str, Any], prefix: str = "--") -> list[str]:
+    """Turn nested options into words of a command line, such as --data.root=/data/voc."""
+    words: list[str] = []
+    for name, value in options.items():
+        if isinstance(value, Mapping) and value:
+            words += flatten(value, f"{prefix}{name}.")
+        else:
+            words.append(f"{prefix}{name}={value if isinstance(value, str) else json.dumps(value)}")
+    return words
 
 
 def cell_groups(
-    study: Study, runs: Path, options: Sequence[str], only: Mapping[str, str] | None = None
+    study: Study, runs: Path, options: Mapping[str, Any], only: Mapping[str, str] | None = None
 ) -> list[CellGroup]:
-    """The cell_groups of a study, in its order.
+    """Return the cell groups of a study, in its order.
 
     Args:
         study: The study.
-        runs: The folder under which all runs lie.
-        options: Of `refinenet fit`.
-        only: Takes cells with this level of a factor, this "seed" or this "row" alone; what they are evaluated from is
-            trained as well.
+        runs: Folder of all runs.
+        options: Options of `refinenet fit` for every cell, nested by section.
+        only: Keep only cells with this level of a factor, this "seed", "row" or "dataset". The training that a kept
+            cell evaluates is kept as well.
 
     Raises:
-        UserError: No cell is like that.
+        UserError: A name is unknown, or no cell is left.
     """
     only = only or {}
-    if unknown := only.keys() - {*study.factors, "seed", "row"}:
-        raise UserError(f"no factor {', '.join(unknown)}; expected {', '.join([*study.factors, 'seed', 'row'])}")
-    found = []
+    names = [*study.factors, "seed", "row", *(["dataset"] if study.datasets else [])]
+    if unknown := [name for name in only if name not in names]:
+        raise UserError(f"--only: {study.path} has no factor {join(unknown)}; expected one of {join(names)}")
+    groups = []
     for cells in study.cell_groups:
-        taken = [cell for cell in cells if only.items() <= _traits(cell).items()]
-        if taken:
-            found.append(CellGroup(study, taken if taken[0] is cells[0] else [cells[0], *taken], runs, options))
-    if not found:
-        raise UserError(f"no cell of {study.name} has {', '.join(f'{name}={value}' for name, value in only.items())}")
-    return found
+        kept = [cell for cell in cells if only.items() <= _traits(cell).items()]
+        if kept:
+            groups.append(CellGroup(study, kept if kept[0] is cells[0] else [cells[0], *kept], runs, options))
+    if not groups:
+        levels = join(f"{name}={value}" for name, value in only.items())
+        raise UserError(f"--only: no cell of {study.path} has {levels}; --dry-run lists the cells")
+    return groups
 
 
 def _traits(cell: Cell) -> dict[str, str]:
-    return {**cell.levels, "seed": str(cell.seed), "row": row_name(cell.levels)}
+    dataset = {} if cell.dataset is None else {"dataset": cell.dataset}
+    return {**cell.levels, **dataset, "seed": str(cell.seed), "row": row_name(cell.levels)}

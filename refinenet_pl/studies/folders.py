@@ -1,71 +1,102 @@
-"""Where the cells of a study lie: `RUNS/STUDY/CELL/TIME/`, which are ordinary run folders."""
+"""The folders of a study's cells, `RUNS/STUDY/CELL/`, with ordinary run folders in them."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from refinenet_pl.files import read_yaml
+from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.study import Cell, Study
 
 
 @dataclass(frozen=True)
 class CellFolder:
-    """The folder of one cell, with one run folder for each time that it was begun anew."""
+    """The folder of one cell. It holds one run folder for each time that the cell was started anew."""
 
     path: Path
 
     @property
-    def runs(self) -> list[Path]:
-        """Its run folders, oldest first."""
-        return sorted(path.parent for path in self.path.glob("*/config.yaml"))
+    def runs(self) -> list[RunFolder]:
+        """The run folders, oldest first."""
+        folders = [RunFolder(path) for path in sorted(self.path.glob("*/"))]
+        return [folder for folder in folders if folder.config.is_file()]
 
     @property
-    def finished(self) -> Path | None:
-        """The newest run folder that has results."""
-        return next((run for run in reversed(self.runs) if (run / "results.json").is_file()), None)
+    def finished(self) -> RunFolder | None:
+        """The newest run with results."""
+        return next((run for run in reversed(self.runs) if run.finished), None)
 
     @property
-    def unfinished(self) -> Path | None:
-        """The newest run folder, if it can go on from a checkpoint."""
-        return next((run for run in self.runs[-1:] if (run / "checkpoints" / "last.ckpt").is_file()), None)
+    def unfinished(self) -> RunFolder | None:
+        """The newest run, if it has a checkpoint to resume from."""
+        return next((run for run in self.runs[-1:] if run.last_checkpoint.is_file()), None)
+
+    @property
+    def lock(self) -> Path:
+        """The process that works on the cell holds a lock on this file."""
+        return self.path / "lock"
 
     @property
     def log(self) -> Path:
-        """What the cell's processes print."""
+        """Output of the cell's processes."""
         return self.path / "log.txt"
 
     @property
     def experiment(self) -> Path:
-        """The whole experiment as the study composed it."""
+        """The whole experiment, as the study composed it."""
         return self.path / "cell.yaml"
+
+    @property
+    def job(self) -> Path:
+        """The cluster job of the cell's group."""
+        return self.path / "job.json"
+
+    @property
+    def job_files(self) -> Path:
+        """Folder of the files of the cluster job."""
+        return self.path / "job"
+
+
+def study_folder(runs: Path, study: Study) -> Path:
+    """Return the folder of a study's cells; it may not exist."""
+    return runs / study.name
 
 
 def cell_folder(runs: Path, study: Study, cell: Cell) -> CellFolder:
-    """The folder of a cell, which need not exist.
+    """Return the folder of a cell; it may not exist.
 
     Args:
-        runs: The folder under which all runs lie.
+        runs: Folder of all runs.
         study: The study.
         cell: One of its cells.
     """
-    return CellFolder(runs / study.name / cell.name)
+    return CellFolder(study_folder(runs, study) / cell.name)
 
 
-def deviations(cell: Cell, run: Path) -> dict[str, tuple[Any, Any]]:
-    """In what a run was configured otherwise than its cell, by place: what the study says, and what it ran with.
+def deviations(cell: Cell, run: RunFolder) -> dict[str, tuple[Any, Any]]:
+    """Return where the configuration of a run differs from its cell: by key, the cell's value and the run's.
 
-    A run's configuration says more than a cell's, namely every default; only what the cell says is compared.
+    Only keys of the cell are compared. A run's configuration holds every default as well.
     """
-    return dict(_differences(cell.config, read_yaml(run / "config.yaml", "run"), ""))
+    return dict(_differences(cell.config, run.read_config(), ""))
 
 
-def _differences(said: Any, ran: Any, key: str) -> list[tuple[str, tuple[Any, Any]]]:
-    if isinstance(said, dict) and isinstance(ran, dict):
-        return [pair for name in said for pair in _differences(said[name], ran.get(name), f"{key}.{name}".lstrip("."))]
-    if isinstance(said, list) and isinstance(ran, list) and len(said) == len(ran):
-        return [
-            pair for i, items in enumerate(zip(said, ran, strict=True)) for pair in _differences(*items, f"{key}.{i}")
-        ]
-    if key.endswith("class_path") and str(ran).rpartition(".")[2] == str(said).rpartition(".")[2]:
-        return []  # a run's configuration has it with its module
-    return [] if said == ran else [(key, (said, ran))]
+def _differences(expected: Any, found: Any, key: str) -> list[tuple[str, tuple[Any, Any]]]:
+    if isinstance(expected, dict) and isinstance(found, dict):
+        names = [(name, f"{key}.{name}".lstrip(".")) for name in expected]
+        return [pair for name, path in names for pair in _differences(expected[name], found.get(name), path)]
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        items = enumerate(zip(expected, found, strict=True))
+        return [pair for index, both in items for pair in _differences(*both, f"{key}.{index}")]
+    if key.endswith("class_path") and str(found).rpartition(".")[2] == str(expected).rpartition(".")[2]:
+        return []  # the run's configuration names the module as well
+    return [] if _same(expected, found) else [(key, (expected, found))]
+
+
+def _same(expected: Any, found: Any) -> bool:
+    """Compare numbers as numbers: YAML reads 1e-3 as a string, and the run's configuration holds 0.001."""
+    if isinstance(expected, str) and isinstance(found, int | float) and not isinstance(found, bool):
+        try:
+            return float(expected) == found
+        except ValueError:
+            return False
+    return bool(expected == found)

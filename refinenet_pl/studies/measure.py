@@ -1,6 +1,7 @@
-"""What inference costs with each row's network, measured one after the other when nothing else of the study runs."""
+"""Measures the inference of each row's network, one row after the other, when no cell is running."""
 
 import csv
+import json
 import subprocess
 import tempfile
 from pathlib import Path
@@ -9,38 +10,39 @@ import yaml
 from rich.progress import track
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import atomic_write, read_yaml
+from refinenet_pl.files import atomic_write
+from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import REFINENET
-from refinenet_pl.studies.folders import cell_folder
-from refinenet_pl.studies.study import Study, row_name
+from refinenet_pl.studies.folders import cell_folder, study_folder
+from refinenet_pl.studies.study import Cell, Study
 
 
 def inference_file(study: Study, runs: Path) -> Path:
-    """Where the costs of inference are kept: a row for each of the study's, named in the column "row"."""
-    return runs / study.name / "inference.csv"
+    """Return the CSV with the costs of inference. Its column "row" holds `Cell.row`."""
+    return study_folder(runs, study) / "inference.csv"
 
 
 def measure_inference(study: Study, runs: Path) -> None:
-    """Run `refinenet benchmark` for every row that has a finished cell and is not measured yet.
+    """Run `refinenet benchmark` for every row that has a finished cell and no measurement.
 
     Raises:
         UserError: The command failed.
     """
     path = inference_file(study, runs)
-    measured = read_rows(path)
-    done = {row["row"] for row in measured}
-    todo: dict[str, Path] = {}
+    measurements = read_rows(path)
+    measured = {row["row"] for row in measurements}
+    pending: dict[str, tuple[Cell, RunFolder]] = {}
     for cell in study.cells:
         finished = cell_folder(runs, study, cell).finished
-        if finished is not None and row_name(cell.levels) not in done:
-            todo.setdefault(row_name(cell.levels), finished)
-    for name, run in track(todo.items(), "measuring inference", disable=not todo, transient=True):
-        measured.append({"row": name, **_benchmark(study, run)})
-        _write_rows(path, measured)
+        if finished is not None and cell.row not in measured:
+            pending.setdefault(cell.row, (cell, finished))
+    for row, (cell, run) in track(pending.items(), "measuring inference", disable=not pending, transient=True):
+        measurements.append({"row": row, **_benchmark(study, cell, run)})
+        _write_rows(path, measurements)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file by column; none if there is no file."""
+    """Read the rows of a CSV file, each by column; a missing file has no rows."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:
@@ -48,23 +50,24 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    with atomic_write(path) as beside, beside.open("w", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _benchmark(study: Study, run: Path) -> dict[str, str]:
-    model = read_yaml(run / "config.yaml", "run")["model"]
+def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
+    model = run.read_config()["model"]
     if "encoder_weights" in model["network"]["init_args"]:
-        model["network"]["init_args"]["encoder_weights"] = None  # speed does not depend on them
-    settings = {"network": model["network"], "inference": model["inference"], "size": list(study.image_size)}
+        model["network"]["init_args"]["encoder_weights"] = None  # costs do not depend on the weights
+    settings = {"network": model["network"], "inference": model["inference"]}
+    size = json.dumps(study.image_size_of(cell.dataset))
     with tempfile.TemporaryDirectory() as folder:
-        config, output = Path(folder) / "benchmark.yaml", Path(folder) / "figures.csv"
+        config, output = Path(folder) / "benchmark.yaml", Path(folder) / "row.csv"
         config.write_text(yaml.safe_dump(settings))
-        command = [*REFINENET, "benchmark", "--config", str(config), "--output", str(output)]
+        command = [*REFINENET, "benchmark", "--config", str(config), "--size", size, "--output", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise UserError(f"cannot measure the network of {run}: {done.stderr.strip()[-1000:]}")
-        (figures,) = read_rows(output)
-    return figures
+            raise UserError(f"cannot measure the network of {run.path}: {done.stderr.strip()[-1000:]}")
+        (row,) = read_rows(output)
+    return row

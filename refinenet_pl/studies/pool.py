@@ -1,6 +1,5 @@
-"""Runs the cells of a study on the devices of this machine, several at a time if there are several devices."""
+"""Runs the cells of a study on the devices of this machine, one process per device at most."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -9,10 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.commands import CellGroup
+from refinenet_pl.studies.locks import LOCKED, try_lock
 from refinenet_pl.studies.study import Cell
 
 POLL_SECONDS = 0.5
@@ -20,11 +19,11 @@ POLL_SECONDS = 0.5
 
 @dataclass
 class Progress:
-    """What became of each cell, by its name.
+    """The state of the cells, by name.
 
     Attributes:
-        running: When each running cell's process was started, in seconds since the epoch.
-        failed: Why each failed cell failed.
+        running: Start of each running cell's process, in seconds since the epoch.
+        failed: Message of each failed cell.
     """
 
     running: dict[str, float] = field(default_factory=dict)
@@ -32,50 +31,49 @@ class Progress:
 
 
 @dataclass
-class Running:
+class CellProcess:
     """A process that works on a cell."""
 
-    training: CellGroup
+    group: CellGroup
     cell: Cell
     devices: list[str]
     process: subprocess.Popen[bytes]
 
 
 class Pool:
-    """Processes, at most one a device.
+    """Processes on the devices of this machine.
 
-    A process holds a lock on its cell's folder for as long as it lives, so that a second `study run` leaves alone what
-    the first, or a process that outlived it, is at.
+    A process holds a lock on its cell's folder while it lives. A second `study run` skips locked cells.
 
     Args:
-        devices: Names of the devices: GPUs by number, or "cpu" once for each process at a time.
+        devices: Numbers of the GPUs, or "cpu" once for each process at a time.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
         self.free = list(devices)
         self.size = len(devices)
-        self.running: list[Running] = []
+        self.processes: list[CellProcess] = []
         self.progress = Progress()
 
-    def run(self, cell_groups: Sequence[CellGroup], on_change: Callable[[Progress], None]) -> Progress:
-        """Work until every cell is finished or has failed.
+    def run(self, groups: Sequence[CellGroup], on_change: Callable[[Progress], None]) -> Progress:
+        """Work until every cell has finished or failed.
 
         Args:
-            cell_groups: What to run, in this order.
-            on_change: Called with the state of things again and again.
+            groups: The cells to run, in this order.
+            on_change: Called with the progress about twice a second.
 
         Raises:
             UserError: A training needs more devices than there are.
         """
-        for training in cell_groups:
-            if training.devices > self.size or training.nodes > 1:
+        for group in groups:
+            if group.devices > self.size or group.nodes > 1:
                 raise UserError(
-                    f"{training.cells[0].name} needs {training.nodes} x {training.devices} devices, but this machine "
-                    f"gives {self.size}; lower trainer.devices, or use --launcher slurm"
+                    f"{group.cells[0].name} needs {group.nodes} x {group.devices} devices, but only {self.size} are "
+                    "used here; lower trainer.devices, raise --devices, or use --launcher slurm"
                 )
-        waiting = list(cell_groups)
+        waiting = list(groups)
         try:
-            while waiting or self.running:
+            while waiting or self.processes:
                 self._collect(waiting)
                 self._start(waiting)
                 on_change(self.progress)
@@ -86,26 +84,26 @@ class Pool:
         return self.progress
 
     def _start(self, waiting: list[CellGroup]) -> None:
-        """Start what fits on the free devices, in order."""
-        for training in list(waiting):
-            if training.devices <= len(self.free):  # first, as the next cell is looked up on the disk
-                waiting.remove(training)
-                if (cell := training.next_cell()) is not None:
-                    self._begin(training, cell)
+        """Start groups on the free devices, in order."""
+        for group in list(waiting):
+            if group.devices <= len(self.free):  # checked first, because next_cell reads the disk
+                waiting.remove(group)
+                if (cell := group.next_cell()) is not None:
+                    self._start_cell(group, cell)
 
-    def _begin(self, training: CellGroup, cell: Cell) -> None:
-        folder = training.folder(cell)
+    def _start_cell(self, group: CellGroup, cell: Cell) -> None:
+        folder = group.folder(cell)
         folder.path.mkdir(parents=True, exist_ok=True)
-        with (folder.path / "lock").open("a") as lock, folder.log.open("ab") as log:
+        with folder.lock.open("a") as lock, folder.log.open("ab") as log:
             if not try_lock(lock):
-                self.progress.failed[cell.name] = "another process is at it"
+                self.progress.failed[cell.name] = LOCKED
                 return
             try:
-                command = training.command(cell)
-            except UserError as error:  # what is to be evaluated is gone; others may go on
+                command = group.command(cell)
+            except UserError as error:  # the checkpoint to evaluate is missing; other cells can run
                 self.progress.failed[cell.name] = str(error)
                 return
-            devices = [self.free.pop(0) for _ in range(training.devices)]
+            devices = [self.free.pop(0) for _ in range(group.devices)]
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -113,9 +111,9 @@ class Pool:
                 stderr=log,
                 env=os.environ | self._environment(devices),
                 pass_fds=[lock.fileno()],
-                start_new_session=True,  # Ctrl-C reaches us alone, who then stop it
+                start_new_session=True,  # only this process receives Ctrl-C; it stops the others
             )
-        self.running.append(Running(training, cell, devices, process))
+        self.processes.append(CellProcess(group, cell, devices, process))
         self.progress.running[cell.name] = time.time()
 
     def _environment(self, devices: list[str]) -> dict[str, str]:
@@ -124,44 +122,30 @@ class Pool:
         return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.size))} if self.size > 1 else {}
 
     def _collect(self, waiting: list[CellGroup]) -> None:
-        """Take note of the processes that ended; a training with further cells goes to the front."""
-        for running in [running for running in self.running if running.process.poll() is not None]:
-            self.running.remove(running)
-            self.free += running.devices
-            del self.progress.running[running.cell.name]
-            folder = running.training.folder(running.cell)
+        """Record the processes that ended. A group with more cells moves to the front of the queue."""
+        for ended in [process for process in self.processes if process.process.poll() is not None]:
+            self.processes.remove(ended)
+            self.free += ended.devices
+            del self.progress.running[ended.cell.name]
+            folder = ended.group.folder(ended.cell)
             if folder.finished is not None:
-                waiting.insert(0, running.training)
+                waiting.insert(0, ended.group)
             else:
-                self.progress.failed[running.cell.name] = failure_message(
-                    f"exit status {running.process.returncode}", folder.log
-                )
+                status = f"exit status {ended.process.returncode}"
+                self.progress.failed[ended.cell.name] = failure_message(status, folder.log)
 
     def _stop(self) -> None:
-        """End what still runs, as Ctrl-C asks for; it goes on from its last checkpoint some other time."""
-        for running in self.running:
+        """Stop the running processes, as Ctrl-C asks for. Their cells resume from the last checkpoint later."""
+        for running in self.processes:
             with suppress(ProcessLookupError):
                 os.killpg(running.process.pid, signal.SIGTERM)
-        for running in self.running:
+        for running in self.processes:
             running.process.wait()
 
 
-def try_lock(file: IO[str]) -> bool:
-    """Take the lock of an open file, held until the file is closed here and in the processes that it was handed to.
-
-    Returns:
-        Whether it is ours now; otherwise another process has it.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def failure_message(what: str, log: Path) -> str:
-    """What happened, and what the log says from its last error on, or else in its last line."""
+def failure_message(event: str, log: Path) -> str:
+    """Return the event, the log's path, and the log's text from its last error on, or else its last line."""
     lines = (log.read_text(errors="replace") if log.is_file() else "").strip().splitlines() or ["empty"]
-    errors = [place for place, line in enumerate(lines) if "error:" in line.lower()]
-    told = " ".join(line.strip() for line in lines[errors[-1] if errors else -1 :])
-    return f"{what}, {log}: {told[:500]}"
+    errors = [index for index, line in enumerate(lines) if "error:" in line.lower()]
+    text = " ".join(line.strip() for line in lines[errors[-1] if errors else -1 :])
+    return f"{event}, {log}: {text[:500]}"

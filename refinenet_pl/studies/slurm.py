@@ -1,4 +1,4 @@
-"""Runs the cell_groups of a study as jobs of a SLURM cluster, through submitit."""
+"""Runs the cell groups of a study as jobs of a SLURM cluster, through submitit."""
 
 import json
 import shutil
@@ -10,29 +10,30 @@ from typing import Any
 import submitit
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import write_json
+from refinenet_pl.files import read_json, write_json
 from refinenet_pl.studies.commands import CellGroup
-from refinenet_pl.studies.pool import Progress, failure_message, try_lock
+from refinenet_pl.studies.locks import LOCKED, try_lock
+from refinenet_pl.studies.pool import Progress, failure_message
 from refinenet_pl.studies.slurm_job import CellGroupJob
+from refinenet_pl.text import join
 
 POLL_SECONDS = 2.0
 JOBS: dict[str, tuple[type[submitit.Job[None]], str]] = {
     "slurm": (submitit.SlurmJob, "scancel"),
     "local": (submitit.LocalJob, "kill -INT"),
 }
-"""Of each kind of cluster, what submitit knows its jobs as, and the command that ends them."""
+"""For each kind of cluster: submitit's class of its jobs, and the command that ends a job."""
 
 
 class SlurmQueue:
-    """Jobs, one a training.
+    """One job per cell group.
 
-    Jobs outlive the command that submitted them. Each training's first cell has its job's number in `job.json`, so that
-    a second `study run` follows the job that is queued or running, and submits none.
+    Jobs outlive the command that submits them. The id of a job is kept in `job.json` in the folder of the group's first
+    cell. A second `study run` attaches to a queued or running job and submits no other.
 
     Args:
-        parameters: By submitit's names, as `AutoExecutor.update_parameters` takes them: timeout_min, which must be
-            there, slurm_partition, slurm_qos, cpus_per_task, ... With `cluster` "local" beside them, the jobs are
-            processes of this machine, all at once.
+        parameters: Parameters of submitit's `AutoExecutor.update_parameters`: timeout_min (required), slurm_partition,
+            slurm_qos, cpus_per_task, ... With `cluster` "local", the jobs are processes of this machine, all at once.
 
     Raises:
         UserError: A parameter is missing or wrong, or this machine belongs to no cluster.
@@ -42,32 +43,34 @@ class SlurmQueue:
         self.parameters = dict(parameters)
         self.cluster = self.parameters.pop("cluster", "slurm")
         if self.cluster not in JOBS:
-            raise UserError(f"--slurm: cluster {self.cluster!r} is none of {', '.join(JOBS)}")
+            raise UserError(f"--slurm: cluster is {self.cluster!r}; expected one of {join(JOBS)}")
         if "timeout_min" not in self.parameters:
-            raise UserError("--slurm: say how many minutes a job may take, such as timeout_min=1440")
+            raise UserError(
+                "--slurm: timeout_min is missing; give the time limit of a job in minutes, such as timeout_min=1440"
+            )
         if self.cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
             raise UserError(
-                "--launcher slurm: no sbatch and srun here; run this on a login node of the cluster, or leave it out"
+                "--launcher slurm: found no sbatch and srun; run the command on a login node, or drop --launcher"
             )
         self.jobs: list[tuple[CellGroup, submitit.Job[None]]] = []
         self.progress = Progress()
 
-    def run(self, cell_groups: Sequence[CellGroup], on_change: Callable[[Progress], None]) -> Progress:
-        """Submit what has no job yet, and wait until every cell is finished or has failed.
+    def run(self, groups: Sequence[CellGroup], on_change: Callable[[Progress], None]) -> Progress:
+        """Submit the groups that have no job, and wait until every cell has finished or failed.
 
         Args:
-            cell_groups: What to run, in this order.
-            on_change: Called with the state of things again and again.
+            groups: The cells to run, in this order.
+            on_change: Called with the progress every two seconds.
 
         Raises:
-            UserError: Submitit does not take the parameters.
-            KeyboardInterrupt: As it came, after telling how to end the jobs, which go on.
+            UserError: submitit refuses the parameters.
+            KeyboardInterrupt: Raised again after a message. The jobs keep running.
         """
-        unfinished = [training for training in cell_groups if training.next_cell() is not None]
-        executors = [self._executor(training) for training in unfinished]
+        unfinished = [group for group in groups if group.next_cell() is not None]
+        executors = [self._executor(group) for group in unfinished]
         try:
-            for training, executor in zip(unfinished, executors, strict=True):
-                self._follow_or_submit(training, executor)
+            for group, executor in zip(unfinished, executors, strict=True):
+                self._follow_or_submit(group, executor)
                 on_change(self.progress)
             while self.jobs:
                 self._watch()
@@ -77,90 +80,92 @@ class SlurmQueue:
             if self.jobs:
                 ids = " ".join(job.job_id for _, job in self.jobs)
                 end = JOBS[self.cluster][1]
-                print(f"the jobs go on, and the same command follows them again; to end them: {end} {ids}")
+                print(f"the jobs keep running; run the command again to re-attach, or end them with: {end} {ids}")
             raise
         on_change(self.progress)
         return self.progress
 
-    def _executor(self, training: CellGroup) -> submitit.AutoExecutor:
-        ours = {
-            "name": f"{training.study.name}-{training.cells[0].name}",
-            "nodes": training.nodes,
-            "gpus_per_node": training.devices,
-            # Under SLURM, Lightning wants one task a GPU; elsewhere it starts the other processes itself.
-            "tasks_per_node": training.devices if self.cluster == "slurm" else 1,
-            # If one task fails, the others would wait for it until the network's time is up.
+    def _executor(self, group: CellGroup) -> submitit.AutoExecutor:
+        defaults = {
+            "name": f"{group.study.name}-{group.cells[0].name}",
+            "nodes": group.nodes,
+            "gpus_per_node": group.devices,
+            # Under SLURM, Lightning expects one task per GPU. Elsewhere it starts the other processes itself.
+            "tasks_per_node": group.devices if self.cluster == "slurm" else 1,
+            # Without it, the other tasks wait for a failed one until the network timeout.
             "slurm_srun_args": ["--kill-on-bad-exit"],
         }
         try:
-            executor = submitit.AutoExecutor(training.folder(training.cells[0]).path / "job", cluster=self.cluster)
-            executor.update_parameters(**(ours | self.parameters))
-        except (AssertionError, NameError, TypeError, ValueError) as error:  # of wrong values, names, numbers of nodes
-            raise UserError(f"--slurm takes submitit's parameters, such as slurm_partition=gpu: {error}") from error
+            executor = submitit.AutoExecutor(group.folder(group.cells[0]).job_files, cluster=self.cluster)
+            executor.update_parameters(**(defaults | self.parameters))
+        except (AssertionError, NameError, TypeError, ValueError) as error:  # wrong values, names, or numbers of nodes
+            raise UserError(
+                f"--slurm: submitit refuses the parameters: {error}; give its names, such as slurm_partition=gpu"
+            ) from error
         return executor
 
-    def _follow_or_submit(self, training: CellGroup, executor: submitit.AutoExecutor) -> None:
-        cell = training.next_cell()
+    def _follow_or_submit(self, group: CellGroup, executor: submitit.AutoExecutor) -> None:
+        cell = group.next_cell()
         if cell is None:
             return
-        file = training.folder(training.cells[0]).path / "job.json"
-        job = _known_job(file)
+        file = group.folder(group.cells[0]).job
+        job = _earlier_job(file)
         if job is None or job.task(0).done():
-            lock = training.folder(cell).path / "lock"
+            lock = group.folder(cell).lock
             lock.parent.mkdir(parents=True, exist_ok=True)
-            with lock.open("a") as opened:
-                if not try_lock(opened):
-                    self.progress.failed[cell.name] = "another process is at it"
+            with lock.open("a") as lock_file:
+                if not try_lock(lock_file):
+                    self.progress.failed[cell.name] = LOCKED
                     return
             try:
-                job = executor.submit(CellGroupJob(training))
-            except RuntimeError as error:  # sbatch's, told by submitit
-                self.progress.failed[cell.name] = f"not submitted: {error}"
+                job = executor.submit(CellGroupJob(group))
+            except RuntimeError as error:  # sbatch failed
+                self.progress.failed[cell.name] = f"sbatch refused the job: {error}"
                 return
             write_json(file, {"cluster": self.cluster, "id": job.job_id, "tasks": job.num_tasks})
-        self.jobs.append((training, job))
+        self.jobs.append((group, job))
 
     def _watch(self) -> None:
-        """Take note of the jobs that began or ended. The first task stands for all, since it writes the results."""
+        """Record the jobs that started or ended. The first task decides, because it writes the results."""
         running = {}
-        for training, job in list(self.jobs):
+        for group, job in list(self.jobs):
             first = job.task(0)
             ended = first.done()
-            cell = training.next_cell()
+            cell = group.next_cell()
             if ended:
-                self.jobs.remove((training, job))
+                self.jobs.remove((group, job))
                 if cell is not None and first.exception() is not None:
-                    self.progress.failed[cell.name] = _reason(first, training.folder(cell).log)
+                    self.progress.failed[cell.name] = _job_failure(first, group.folder(cell).log)
             elif cell is not None and first.paths.stdout.exists():
                 running[cell.name] = self.progress.running.get(cell.name, time.time())
         self.progress.running = running
 
 
-def _known_job(file: Path) -> submitit.Job[None] | None:
-    """The job that a training was given earlier."""
+def _earlier_job(file: Path) -> submitit.Job[None] | None:
+    """Return the job that was submitted earlier for a group, or None."""
     if not file.is_file():
         return None
-    known = json.loads(file.read_text())
-    return JOBS[known["cluster"]][0](file.parent / "job", known["id"], range(known["tasks"]))
+    saved = read_json(file, "delete it to submit the job again")
+    return JOBS[saved["cluster"]][0](file.parent / "job", saved["id"], range(saved["tasks"]))
 
 
-def _reason(task: submitit.Job[None], log: Path) -> str:
-    """Why a job failed; what it said itself, if it did not come to run the cell."""
+def _job_failure(task: submitit.Job[None], log: Path) -> str:
+    """Return why a job failed: from the cell's log, or from the job's own output if the cell did not start."""
     return failure_message(
         f"job {task.job_id} ended ({task.state.lower()})", log if log.is_file() else task.paths.stderr
     )
 
 
 def slurm_parameters(words: Sequence[str]) -> dict[str, Any]:
-    """Submitit's parameters from words like "timeout_min=1440" or "slurm_partition=gpu".
+    """Read submitit's parameters from words such as "timeout_min=1440".
 
-    Values are read as JSON where they are JSON, and as text otherwise. Not as yaml, in which 24:00:00 is a number.
+    Values are JSON, or else text. They are not YAML, because YAML reads 24:00:00 as a number.
     """
     parameters: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise UserError(f"--slurm: {word!r} is not like NAME=VALUE")
+            raise UserError(f"--slurm: found {word!r}; expected NAME=VALUE")
         try:
             parameters[name] = json.loads(value)
         except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""A study: a base experiment, factors with named levels, and the cells that they span."""
+"""A study: base experiments, factors with named levels, datasets, and the cells that they span."""
 
 import re
 from copy import deepcopy
@@ -11,32 +11,46 @@ from typing import Any
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 
-from refinenet_pl.errors import UserError
-from refinenet_pl.files import read_yaml
+from refinenet_pl.studies.composition import Overrides, compose, set_value, training_part, wandb_loggers
 
-Overrides = dict[str, Any]
-"""Values by their place in an experiment, such as "model.network.init_args.pooling"; each replaces what is there."""
 Levels = dict[str, str]
 """The name of one level for each factor."""
 
-STRICT = ConfigDict(extra="forbid")  # so that a misspelt key is refused
+STRICT = ConfigDict(extra="forbid")  # refuses misspelled keys
 
 
 @checked(frozen=True, config=STRICT)
 class PublishedMetric:
-    """A figure that somebody published for a row.
+    """A value that others published for a row.
 
     Attributes:
-        levels: Which row.
+        levels: The row.
         value: In percent.
-        source: Where it comes from.
-        verified: Whether it was read there; otherwise it is recalled, and printed so.
+        source: Where the value was published.
+        verified: Whether it was read there. Otherwise it is recalled, and reports mark it so.
+        dataset: The dataset, in a study of several.
     """
 
     levels: Levels
     value: float
     source: str
     verified: bool
+    dataset: str | None = None
+
+
+@checked(frozen=True, config=STRICT)
+class StudyDataset:
+    """One dataset of a study of several.
+
+    Attributes:
+        base: Experiment files of the dataset, relative to the study's file. The study's base overrides them.
+        image_size: Replaces the study's.
+        overrides: Values for the cells of this dataset. They override the study's overrides.
+    """
+
+    base: str | list[str]
+    image_size: tuple[int, int] | None = None
+    overrides: Overrides = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,43 +58,53 @@ class Cell:
     """One row with one seed: one run of an experiment.
 
     Attributes:
-        levels: Its row.
-        seed: Of all random numbers.
+        levels: The row.
+        seed: Seed of all random numbers.
         config: The whole experiment, as `refinenet fit --config` takes it.
+        dataset: The dataset, in a study of several.
     """
 
     levels: Levels
     seed: int
     config: dict[str, Any]
+    dataset: str | None = None
+
+    @property
+    def row(self) -> str:
+        """Name of the row, with its dataset, in paths and CSV files."""
+        return row_name(self.levels, self.dataset)
 
     @property
     def name(self) -> str:
-        """Names the cell's folder and its run in W&B."""
-        return f"{row_name(self.levels)}_seed-{self.seed}"
+        """Name of the cell's folder, and of its run in W&B."""
+        return f"{self.row}_seed-{self.seed}"
 
 
 @checked(frozen=True, config=STRICT)
 class Study:
-    """What a study's yaml says.
+    """The content of a study's YAML.
 
     Attributes:
-        path: Of the yaml.
-        base: The experiment that every cell starts from; its path is relative to the study's file.
-        factors: Of each factor the levels by name, and of each level its overrides. The first row, of the first levels
-            unless `rows` says otherwise, is the one that the others are compared with.
-        image_size: Height and width of the image for which FLOPs, latency and memory of inference are measured.
-        rows: The rows; without them, every combination of the levels.
-        seeds: Each row is run with each of them.
-        metric: Place of the figure in `results.json`: "miou", "boundary_iou.mean", "per_class_iou.person", ...
-        overrides: For all cells; those of levels come after them and win, later factors' last.
-        published: Figures to print beside ours.
-        title: A heading for the report.
+        path: The YAML.
+        base: Experiment files that every cell starts from, relative to the study's file. Later files win.
+        factors: The levels of each factor by name, and the overrides of each level. The first row is the base row. It
+            has the first level of each factor, unless `rows` says otherwise.
+        image_size: Height and width of the image for which FLOPs, latency and memory of inference are measured. Each
+            dataset can have its own.
+        datasets: The datasets by name, if there are several. Rows are compared within a dataset only.
+        rows: The rows. None takes every combination of levels.
+        seeds: Every row is run with each seed.
+        metric: Key of the metric in `results.json`: "miou", "boundary_iou.mean", "per_class_iou.person", ...
+        overrides: Values for all cells. Overrides of levels win, and later factors win over earlier ones.
+        published: Published values to print beside the measured ones.
+        title: Heading of the report.
     """
 
     path: Path
-    base: str
+    base: str | list[str]
     factors: dict[str, dict[str, Overrides]]
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None = None
+    datasets: dict[str, StudyDataset] = field(default_factory=dict)
     rows: list[Levels] | None = None
     seeds: list[int] = field(default_factory=lambda: [0])
     metric: str = "miou"
@@ -90,8 +114,13 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The file's name: names the folder of its runs and the group in W&B."""
+        """The file's stem. It names the folder of the runs, and the group in W&B."""
         return self.path.stem
+
+    @property
+    def dataset_names(self) -> list[str | None]:
+        """The names of the datasets; [None] for a study of one dataset."""
+        return [*self.datasets] or [None]
 
     @cached_property
     def grid(self) -> list[Levels]:
@@ -102,82 +131,78 @@ class Study:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """Every row with every seed, all rows of a seed before the next, so that a first comparison is there early."""
-        return [Cell(levels, seed, self._config(levels, seed)) for seed in self.seeds for levels in self.grid]
+        """Every row with every seed on every dataset. All rows of a seed come first, for an early comparison."""
+        return [
+            Cell(levels, seed, self._config(levels, seed, dataset), dataset)
+            for dataset in self.dataset_names
+            for seed in self.seeds
+            for levels in self.grid
+        ]
+
+    def cells_of(self, dataset: str | None) -> list[Cell]:
+        """Return the cells of one dataset."""
+        return [cell for cell in self.cells if cell.dataset == dataset]
 
     @cached_property
     def cell_groups(self) -> list[list[Cell]]:
-        """The cells by training: of each list the first is trained, and the others are only evaluated otherwise."""
-        found: list[tuple[dict[str, Any], list[Cell]]] = []
+        """The cells that share one training. The first cell is trained; the others evaluate its checkpoint."""
+        groups: list[tuple[dict[str, Any], list[Cell]]] = []
         for cell in self.cells:
-            training = deepcopy(cell.config)
-            training["model"].pop("inference", None)
-            training.get("trainer", {}).pop("logger", None)
-            for known, sharing in found:
-                if known == training:
-                    sharing.append(cell)
+            training = training_part(cell.config)
+            for other, group in groups:
+                if other == training:
+                    group.append(cell)
                     break
             else:
-                found.append((training, [cell]))
-        return [sharing for _, sharing in found]
+                groups.append((training, [cell]))
+        return [group for _, group in groups]
 
-    def overrides_of(self, levels: Levels) -> Overrides:
-        """All overrides of a row, in the order in which they are applied."""
+    def image_size_of(self, dataset: str | None) -> tuple[int, int] | None:
+        """Return the height and width of the image for the costs of inference."""
+        size = None if dataset is None else self.datasets[dataset].image_size
+        return size or self.image_size
+
+    def overrides_of(self, levels: Levels, dataset: str | None = None) -> Overrides:
+        """Return all overrides of a row, in the order in which they are applied."""
+        parts = [self.overrides]
+        if dataset is not None:
+            parts.append(self.datasets[dataset].overrides)
+        parts += [self.factors[factor][levels[factor]] for factor in self.factors]
         merged: Overrides = {}
-        for overrides in [self.overrides, *(self.factors[factor][levels[factor]] for factor in self.factors)]:
+        for overrides in parts:
             for key, value in overrides.items():
-                merged.pop(key, None)  # so that it moves to the end
+                merged.pop(key, None)  # moves the key to the end
                 merged[key] = value
         return merged
 
-    def published_for(self, levels: Levels) -> PublishedMetric | None:
-        """The published figure of a row, if there is one."""
-        return next((figure for figure in self.published if figure.levels == levels), None)
+    def published_for(self, levels: Levels, dataset: str | None = None) -> PublishedMetric | None:
+        """Return the published value of a row, or None."""
+        matches = (value for value in self.published if value.levels == levels and value.dataset == dataset)
+        return next(matches, None)
 
     @cached_property
-    def _base(self) -> dict[str, Any]:
-        config = read_yaml(self.path.parent / self.base, f"{self.path}: base")
-        if not isinstance(config.get("model"), dict) or not isinstance(config.get("data"), dict):
-            raise UserError(f"{self.path}: base {self.base} is no experiment: it has no sections `model` and `data`")
-        return config
+    def _bases(self) -> dict[str | None, dict[str, Any]]:
+        """The composed base experiment of each dataset."""
+        return {name: compose(self.path, self._base_files(name)) for name in self.dataset_names}
 
-    def _config(self, levels: Levels, seed: int) -> dict[str, Any]:
-        config = deepcopy(self._base)
-        for key, value in self.overrides_of(levels).items():
+    def _base_files(self, dataset: str | None) -> list[str]:
+        files = [self.base] if dataset is None else [self.datasets[dataset].base, self.base]
+        return [file for entry in files for file in ([entry] if isinstance(entry, str) else entry)]
+
+    def _config(self, levels: Levels, seed: int, dataset: str | None) -> dict[str, Any]:
+        config = deepcopy(self._bases[dataset])
+        for key, value in self.overrides_of(levels, dataset).items():
             set_value(config, key, deepcopy(value), self.path)
         config["seed_everything"] = seed
-        self._group_in_wandb(config, levels)
-        return config
-
-    def _group_in_wandb(self, config: dict[str, Any], levels: Levels) -> None:
-        """Let W&B's panels compare the cells by themselves: one group a study, with the levels as configuration."""
+        # One group per study, with the levels as configuration, lets W&B's panels compare the cells.
+        levels_in_wandb = levels if dataset is None else {"dataset": dataset, **levels}
         for logger in wandb_loggers(config):
             arguments = logger.setdefault("init_args", {})
-            arguments |= {"group": self.name, "config": {"study": self.name, "levels": levels}}
+            arguments |= {"group": self.name, "config": {"study": self.name, "levels": levels_in_wandb}}
+        return config
 
 
-def wandb_loggers(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The W&B loggers of an experiment, which may have one logger or a list."""
-    configured = config.get("trainer", {}).get("logger")
-    loggers = configured if isinstance(configured, list) else [configured]
-    return [
-        logger
-        for logger in loggers
-        if isinstance(logger, dict) and logger.get("class_path", "").endswith("WandbLogger")
-    ]
-
-
-def row_name(levels: Levels) -> str:
-    """Names a row in paths."""
-    words = (f"{factor}-{level}" for factor, level in levels.items())
-    return "_".join(re.sub(r"[^A-Za-z0-9.+]+", "-", word) for word in words)
-
-
-def set_value(config: dict[str, Any], key: str, value: Any, path: Path) -> None:
-    """Put a value at its place in nested dicts, making those that are not there."""
-    *sections, last = key.split(".")
-    for section in sections:
-        config = config.setdefault(section, {})
-        if not isinstance(config, dict):
-            raise UserError(f"{path}: cannot set {key}: {section} is {config!r} there, and no section")
-    config[last] = value
+def row_name(levels: Levels, dataset: str | None = None) -> str:
+    """Return a row's name for paths: letters, digits, and the characters .+-_ only."""
+    words = [f"{factor}-{level}" for factor, level in levels.items()]
+    return "_".join(re.sub(r"[^A-Za-z0-9.+]+", "-", word) for word in ([dataset] if dataset else []) + words)

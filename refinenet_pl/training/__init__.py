@@ -1,1 +1,1 @@
-"""Training: the task, its losses and schedules, and what happens around it."""
+"""Training: the task, losses, schedules, and callbacks."""

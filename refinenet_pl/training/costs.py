@@ -1,4 +1,4 @@
-"""What a training costs: `costs.json`, from which a trial of a minute tells what the whole run will take."""
+"""Time and memory of a training run, written so that a trial of one minute predicts the whole run."""
 
 import math
 import statistics
@@ -12,26 +12,27 @@ from pytorch_lightning.callbacks import Callback
 
 from refinenet_pl.evaluation.memory import peak_memory
 from refinenet_pl.files import write_json
+from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.task import SegmentationTask
 
-KEPT = 200
-"""Medians are of the last so many steps, and of the last so many images."""
+MEDIAN_LENGTH = 200
+"""Number of last steps, and of last images, that the medians cover."""
 
 
 class TrainingCosts(Callback):
-    """Writes `costs.json` into the run folder when training ends, be it early by `max_time`.
+    """Writes `costs.json` to the trainer's `default_root_dir` when training ends, also if `max_time` ends it early.
 
-    - `parameters`: of the network.
-    - `steps`, `planned_steps`: of the optimizer, done and in the whole run.
-    - `seconds`: of training with its validations, all parts of a resumed run together. (A part that was killed counts
-      up to the checkpoint from which the next went on.)
-    - `seconds_per_step`: median of the optimizer's steps in this part, without validations; null if there was none.
-    - `seconds_per_validation_image`: median in this part, those of the sanity check included; null if there was none.
-    - `planned_validation_images`: shown to one process in the whole run, and once more in the evaluation that ends it;
-      null if validations come by the clock, or if none had been prepared when training ended.
-    - `peak_memory_mb`: of the GPU by tensors, or of this process, in this part.
+    - `parameters`: number of parameters of the network.
+    - `steps`, `planned_steps`: optimizer steps taken, and of the whole run.
+    - `seconds`: training time with validations, summed over all parts of a resumed run. A killed part counts up to the
+      checkpoint that the next part resumed.
+    - `seconds_per_step`: median time of an optimizer step in this part, without validations; null without steps.
+    - `seconds_per_validation_image`: median in this part, including the sanity check; null without validations.
+    - `planned_validation_images`: images that one process validates in the whole run, including the final evaluation;
+      null if validations are scheduled by time, or if none was prepared when training ended.
+    - `peak_memory_mb`: peak memory in this part: of tensors on the GPU, or of this process.
 
-    On several devices everything is of the main process.
+    With several devices, all values are those of the main process.
     """
 
     def __init__(self) -> None:
@@ -39,19 +40,19 @@ class TrainingCosts(Callback):
         self.started: float | None = None
         self.steps = 0
         self.last_step = self.validation_started = self.last_image = 0.0
-        self.step_seconds: deque[float] = deque(maxlen=KEPT)
-        self.image_seconds: deque[float] = deque(maxlen=KEPT)
+        self.step_seconds: deque[float] = deque(maxlen=MEDIAN_LENGTH)
+        self.image_seconds: deque[float] = deque(maxlen=MEDIAN_LENGTH)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the seconds so far."""
+        """Return what a checkpoint stores: the seconds up to now."""
         return {"seconds": self.seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the seconds of earlier parts."""
+        """Restore the seconds of earlier parts."""
         self.earlier_seconds = state_dict["seconds"]
 
     def seconds(self) -> float:
-        """Seconds of training up to now, with those of earlier parts."""
+        """Return the seconds of training up to now, including earlier parts."""
         return self.earlier_seconds + (0.0 if self.started is None else time.perf_counter() - self.started)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -60,28 +61,28 @@ class TrainingCosts(Callback):
         self.steps = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Time a step, if the optimizer took one: of several batches where gradients are accumulated."""
+        """Time an optimizer step, which spans several batches if gradients are accumulated."""
         if trainer.global_step > self.steps:
             now = time.perf_counter()
             self.step_seconds.append(now - self.last_step)
             self.steps, self.last_step = trainer.global_step, now
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock of the images."""
+        """Start the clock for images."""
         self.validation_started = self.last_image = time.perf_counter()
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """Time an image: there is one in a batch."""
+        """Time one image; a batch has one."""
         now = time.perf_counter()
         self.image_seconds.append(now - self.last_image)
         self.last_image = now
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the validation out of the step that is under way."""
+        """Exclude the validation from the time of the current step."""
         self.last_step += time.perf_counter() - self.validation_started
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
-        """Write."""
+        """Write the file."""
         if not trainer.is_global_zero:
             return
         costs = {
@@ -94,18 +95,18 @@ class TrainingCosts(Callback):
             "planned_validation_images": planned_validation_images(trainer),
             "peak_memory_mb": round(peak_memory(str(pl_module.device)) / 1e6, 1),
         }
-        write_json(Path(trainer.default_root_dir) / "costs.json", costs)
+        write_json(RunFolder(Path(trainer.default_root_dir)).costs, costs)
 
 
 def median(seconds: deque[float]) -> float | None:
-    """Their median to the microsecond, or None if there are none."""
+    """Return the median, rounded to microseconds; None without values."""
     return round(statistics.median(seconds), 6) if seconds else None
 
 
 def planned_validation_images(trainer: pl.Trainer) -> int | None:
-    """How many images one process is shown by the validations of the whole run, and by another at its end.
+    """Return the number of images that one process validates in the whole run, including the final evaluation.
 
-    None if validations come by the clock, or if none has been prepared.
+    None if validations are scheduled by time, or if none has been prepared.
     """
     if not trainer.enable_validation:
         return 0
@@ -114,7 +115,7 @@ def planned_validation_images(trainer: pl.Trainer) -> int | None:
         return None
     batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
     epochs, steps = divmod(trainer.estimated_stepping_batches, math.ceil(batches / accumulated))
-    rest = steps * accumulated  # batches of an epoch that a limit of steps cuts short
+    rest = steps * accumulated  # batches of the last epoch, if max_steps ends it early
     if epochs_between is None:
         validations = (epochs * batches + rest) // between
     else:

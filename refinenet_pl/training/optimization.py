@@ -1,4 +1,4 @@
-"""Parameter groups: the encoder and the rest, with and without weight decay."""
+"""Parameter groups of the optimizer: encoder and decoder, with and without weight decay."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ from torch.optim import Optimizer
 
 def make_optimizer(
     network: nn.Module,
-    optimizer: Callable[[Any], Optimizer],
+    make: Callable[[Any], Optimizer],
     encoder_lr_factor: float,
     decay_norms_and_biases: bool,
 ) -> Optimizer:
-    """An optimizer over the trainable parameters.
+    """Make an optimizer over the trainable parameters.
 
     Args:
         network: Parameters whose name starts with "encoder" are the encoder's.
-        optimizer: Makes the optimizer from parameter groups.
-        encoder_lr_factor: The encoder's learning rate over the others'.
+        make: Makes the optimizer from parameter groups.
+        encoder_lr_factor: Factor on the learning rate of the encoder.
         decay_norms_and_biases: If False, parameters with one dimension get no weight decay.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
@@ -26,14 +26,14 @@ def make_optimizer(
         if parameter.requires_grad:
             decayed = decay_norms_and_biases or parameter.ndim > 1
             groups.setdefault((name.startswith("encoder"), decayed), []).append(parameter)
-    made = optimizer(
+    optimizer = make(
         [
             {"params": parameters} | ({} if decayed else {"weight_decay": 0.0})
             for (_, decayed), parameters in groups.items()
         ]
     )
-    for (encoder, _), group in zip(groups, made.param_groups, strict=True):
+    for (encoder, _), group in zip(groups, optimizer.param_groups, strict=True):
         group["name"] = "encoder" if encoder else "decoder"
         if encoder:
             group["lr"] *= encoder_lr_factor
-    return made
+    return optimizer

@@ -1,14 +1,15 @@
-"""What an evaluation leaves in its run folder: `results.json`, `per_image.npz`, and the printed table."""
+"""What an evaluation leaves in its run folder: all metrics, the matrix of each image, and a printed table."""
 
+import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torchvision
-import yaml
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from torch import Tensor, distributed
@@ -16,91 +17,107 @@ from torch import Tensor, distributed
 import refinenet_pl
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
-from refinenet_pl.evaluation.confusion import confusion_matrix
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import results_table, summarize, summarize_boundaries, summarize_intervals
 from refinenet_pl.files import write_json
+from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.task import SegmentationTask
 
 
 class ResultsWriter(Callback):
-    """Scores every image of a whole validation or test (not within `fit`); writes and prints the figures at its end."""
+    """Writes and prints the metrics of each validation and test, except validations within `fit`.
+
+    It writes `results.json` and `per_image.npz` to the trainer's `default_root_dir`.
+
+    Args:
+        config: Configuration of the run, which `results.json` includes. Without one, `results.json` has no "config",
+            and its "seed" is that of `seed_everything`, or null.
+    """
 
     images: ImageMatrices
     boundary: BoundaryIoU
     trimap: TrimapIoU
 
-    def __init__(self) -> None:
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self.config = config
         self.started = time.perf_counter()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
-        """Count from zero."""
-        self._start(pl_module)
+        """Reset the counts."""
+        self._reset(pl_module)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
-        """Count from zero."""
-        self._start(pl_module)
+        """Reset the counts."""
+        self._reset(pl_module)
 
-    def _start(self, task: SegmentationTask) -> None:
-        self.images = ImageMatrices(task.class_names)
-        self.boundary = BoundaryIoU(len(task.class_names), IGNORE_INDEX).to(task.device)
-        self.trimap = TrimapIoU(len(task.class_names), IGNORE_INDEX).to(task.device)
+    def _reset(self, task: SegmentationTask) -> None:
+        class_names = task.preprocessing.class_names
+        self.images = ImageMatrices(class_names)
+        self.boundary = BoundaryIoU(len(class_names), IGNORE_INDEX).to(task.device)
+        self.trimap = TrimapIoU(len(class_names), IGNORE_INDEX).to(task.device)
 
     def on_validation_batch_end(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Tensor, batch: dict[str, Any], *_: Any
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: dict[str, Tensor],
+        batch: dict[str, Any],
+        *_: Any,
     ) -> None:
-        """Count one image, if this is no validation within `fit`."""
+        """Count one image, except within `fit`."""
         if trainer.state.fn == "validate":
             self._count(outputs, batch)
 
     def on_test_batch_end(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Tensor, batch: dict[str, Any], *_: Any
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: dict[str, Tensor],
+        batch: dict[str, Any],
+        *_: Any,
     ) -> None:
         """Count one image."""
         self._count(outputs, batch)
 
-    def _count(self, predicted: Tensor, sample: dict[str, Any]) -> None:
-        truth = sample["mask"]
-        matrix = confusion_matrix(predicted, truth, len(self.images.class_names), IGNORE_INDEX)
-        self.images.add(sample["name"], matrix.cpu())
-        self.boundary.update(predicted, truth)
-        self.trimap.update(predicted, truth)
+    def _count(self, outputs: dict[str, Tensor], sample: dict[str, Any]) -> None:
+        self.images.add(sample["name"], outputs["confusion_matrix"].cpu())
+        self.boundary.update(outputs["prediction"], sample["mask"])
+        self.trimap.update(outputs["prediction"], sample["mask"])
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
-        """Write, if this was no validation within `fit`."""
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the metrics, except within `fit`."""
         if trainer.state.fn == "validate":
             self._write(trainer, "val")
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
-        """Write."""
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the metrics."""
         self._write(trainer, "test")
 
     def _write(self, trainer: pl.Trainer, split: str) -> None:
-        images = gathered(self.images)
+        images = gather(self.images)
         class_names = images.class_names
-        boundaries = summarize_boundaries(self.boundary, self.trimap, class_names)  # every rank takes part in the sums
+        boundaries = summarize_boundaries(self.boundary, self.trimap, class_names)  # sums over all ranks
         if not trainer.is_global_zero:
             return
-        folder = Path(trainer.default_root_dir)
-        config = yaml.safe_load((folder / "config.yaml").read_text())
         results = {
             "split": split,
             **summarize(torch.from_numpy(images.total()), class_names),
             **boundaries,
             "intervals": summarize_intervals(images),
             "images": len(images.names),
-            "seed": config["seed_everything"],
+            "seed": global_seed() if self.config is None else self.config["seed_everything"],
             "seconds": round(time.perf_counter() - self.started, 1),
             "versions": versions(),
-            "config": config,
+            **({} if self.config is None else {"config": self.config}),
         }
-        images.save(folder / "per_image.npz")
-        write_json(folder / "results.json", results)
+        run = RunFolder(Path(trainer.default_root_dir))
+        images.save(run.per_image)
+        write_json(run.results, results)
         Console().print(results_table(results, f"{split}: {results['images']} images"))
 
 
-def gathered(images: ImageMatrices) -> ImageMatrices:
-    """The images of all processes; every process must call it."""
+def gather(images: ImageMatrices) -> ImageMatrices:
+    """Return the images of all processes. Every process must call it."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return images
     parts: list[Any] = [None] * distributed.get_world_size()
@@ -111,8 +128,14 @@ def gathered(images: ImageMatrices) -> ImageMatrices:
     return merged
 
 
+def global_seed() -> int | None:
+    """Return the seed that `seed_everything` set in this process; None if it was not called."""
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    return None if seed is None else int(seed)
+
+
 def versions() -> dict[str, str]:
-    """What the figures were made with."""
+    """Return the versions of Python and the libraries, and the device."""
     return {
         "python": platform.python_version(),
         "refinenet_pl": refinenet_pl.__version__,

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the optimizer step, so that a resumed run goes on exactly."""
+"""Learning-rate schedules: pure functions of the optimizer step, so that a resumed run has exactly the same rates."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,15 +12,15 @@ from refinenet_pl.errors import UserError
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """The factor on the base learning rate: a linear warm-up times a decay over the whole run.
+    """Factor on the base learning rate: a linear warm-up times a decay over the whole run.
 
-    factor(step) = min(1, (step + 1) / warmup_steps) * decay(step / total_steps), with step counted from 0 and held at
-    total_steps from there on. The warm-up multiplies the decay rather than delaying it, so that two runs which differ
-    in it alone have the same rate once it is over.
+    factor(step) = min(1, (step + 1) / warmup_steps) * decay(step / total_steps). Steps count from 0; past total_steps
+    the factor keeps its last value. The warm-up multiplies the decay and does not delay it, so that runs with and
+    without warm-up have the same rate after it.
 
     Attributes:
-        warmup_steps: Optimizer steps until the warm-up reaches 1; 0 for none. If the run is shorter, it ends while
-            warming up.
+        warmup_steps: Optimizer steps until the warm-up reaches 1; 0 turns it off. A shorter run ends during the
+            warm-up.
     """
 
     warmup_steps: int = 0
@@ -29,21 +29,21 @@ class Schedule(ABC):
         self._require("warmup_steps", self.warmup_steps >= 0, "0 or more optimizer steps")
 
     def factor(self, step: int, total_steps: int) -> float:
-        """The factor for one optimizer step.
+        """Return the factor for one optimizer step.
 
         Args:
-            step: How many optimizer steps (not batches) were taken before this one, 0 or more.
-            total_steps: How many the whole run takes.
+            step: Number of optimizer steps (not batches) before this one, 0 or more.
+            total_steps: Optimizer steps of the whole run.
 
         Returns:
-            A factor in 0..1; past the last step, its final value.
+            A factor in 0..1. Past the last step it keeps its final value.
 
         Raises:
-            UserError: If the run has no step.
+            UserError: The run has no steps.
         """
         if total_steps < 1:
             raise UserError(
-                f"the learning-rate schedule is given {total_steps} training steps; expected at least 1: "
+                f"the learning-rate schedule has {total_steps} training steps; expected at least 1: "
                 "raise trainer.max_steps or trainer.max_epochs"
             )
         step = min(step, total_steps)
@@ -52,7 +52,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def decay(self, progress: float) -> float:
-        """The decay, in 0..1, once `progress`, 0..1, of the run is done."""
+        """Return the decay, in 0..1, at `progress`, the finished fraction of the run, in 0..1."""
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
@@ -61,10 +61,10 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The base learning rate throughout: decay = 1."""
+    """Constant learning rate: decay = 1."""
 
     def decay(self, progress: float) -> float:
-        """The decay at `progress`."""
+        """Return the decay at `progress`."""
         return 1.0
 
 
@@ -73,7 +73,7 @@ class Poly(Schedule):
     """Polynomial decay to 0: (1 - progress)^power.
 
     Attributes:
-        power: Above 0. 0.9 is DeepLab's, and the custom in segmentation since.
+        power: Above 0. DeepLab introduced 0.9, which segmentation has used since.
     """
 
     power: float = 0.9
@@ -83,7 +83,7 @@ class Poly(Schedule):
         self._require("power", self.power > 0, "a number above 0")
 
     def decay(self, progress: float) -> float:
-        """The decay at `progress`."""
+        """Return the decay at `progress`."""
         return (1 - progress) ** self.power
 
 
@@ -92,7 +92,7 @@ class Cosine(Schedule):
     """Half a cosine from 1 to the final factor f: f + (1 - f) (1 + cos(pi progress)) / 2.
 
     Attributes:
-        final_factor: 0..1.
+        final_factor: Factor at the end of the run, in 0..1.
     """
 
     final_factor: float = 0.0
@@ -102,15 +102,15 @@ class Cosine(Schedule):
         self._require("final_factor", 0 <= self.final_factor <= 1, "a number in 0..1")
 
     def decay(self, progress: float) -> float:
-        """The decay at `progress`."""
+        """Return the decay at `progress`."""
         return self.final_factor + (1 - self.final_factor) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @dataclass(frozen=True)
 class MultiStep(Schedule):
-    """Steps down: gamma to the power of the number of milestones reached.
+    """Multiplies the learning rate by gamma at each milestone.
 
-    The authors of RefineNet multiplied by 0.1, by hand, whenever the validation score had come to a plateau.
+    The authors of RefineNet multiplied it by 0.1, by hand, whenever the validation metric reached a plateau.
 
     Attributes:
         milestones: Fractions of the whole run, above 0 and below 1, ascending.
@@ -128,25 +128,28 @@ class MultiStep(Schedule):
         self._require("gamma", 0 < self.gamma <= 1, "a number above 0 and at most 1")
 
     def decay(self, progress: float) -> float:
-        """The decay at `progress`."""
+        """Return the decay at `progress`."""
         return self.gamma ** sum(milestone <= progress for milestone in self.milestones)
 
 
-def make_scheduler(optimizer: Optimizer, schedule: Schedule, total_steps: int) -> LambdaLR:
+def make_scheduler(optimizer: Optimizer, schedule: Schedule, total_steps: float) -> LambdaLR:
     """Attach a schedule to an optimizer.
 
-    Its state holds the step and the base rates, not the shape of the schedule: a resumed run computes the same rates
-    from its settings.
+    The scheduler's state holds the step and the base rates, but not the schedule. A resumed run computes the same
+    rates from its configuration.
 
     Args:
-        optimizer: Its parameter groups' rates are the base rates.
+        optimizer: The learning rates of its parameter groups are the base rates.
         schedule: The factor on all of them.
-        total_steps: Optimizer steps of the whole run.
+        total_steps: Optimizer steps of the whole run; infinity if it has no end.
 
     Returns:
-        A scheduler to be stepped after every optimizer step, not every epoch.
+        A scheduler. Step it after every optimizer step, not after every epoch.
 
     Raises:
-        UserError: If the run has no step.
+        UserError: The run has no steps, or no end.
     """
-    return LambdaLR(optimizer, lambda step: schedule.factor(step, total_steps))
+    if total_steps == math.inf:
+        raise UserError("the schedule needs an end: set trainer.max_epochs or trainer.max_steps")
+    total = int(total_steps)
+    return LambdaLR(optimizer, lambda step: schedule.factor(step, total))

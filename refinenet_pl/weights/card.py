@@ -1,4 +1,4 @@
-"""The model card of a weights folder: what is known of the weights, and what is not."""
+"""The model card of a weights folder: where the weights come from, their metrics, and what is unknown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 import refinenet_pl
+from refinenet_pl.text import join, percent
 from refinenet_pl.weights.published import PublishedWeights
 
 UNKNOWN = "Unknown."
@@ -20,87 +21,91 @@ refinenet predict --ckpt_path FOLDER --images PHOTOS/ --output PREDICTIONS/
 ```
 
 ```python
-from pathlib import Path
-from refinenet_pl.weights import load_weights_folder
+from refinenet_pl import load
 
-network, preprocessing = load_weights_folder(Path("FOLDER"))
+segmenter = load("FOLDER")
+labels = segmenter.predict("photo.jpg")
 ```
 
-`preprocessing` (`preprocessing.json`) says how to normalize images, and what the classes are called."""
+`labels` holds the class index of each pixel, and `segmenter.class_names` names the classes. `preprocessing.json` holds
+the pixel statistics, class names and colors for other programs."""
 
 
 def model_card(title: str, sections: Mapping[str, str]) -> str:
-    """A card in Markdown, with the front matter that Hugging Face's hub reads.
+    """Return a model card in Markdown, with the front matter that the Hugging Face hub reads.
 
     Args:
-        title: Of the card.
-        sections: Text by heading; an empty one is said to be unknown.
+        title: The title of the card.
+        sections: The text of each section by heading. An empty text becomes "Unknown."
     """
     parts = [f"# {title}", f"## Use\n\n{USE}"]
     parts += [f"## {heading}\n\n{text or UNKNOWN}" for heading, text in sections.items()]
     return f"---\n{yaml.safe_dump(FRONT_MATTER, sort_keys=False)}---\n\n" + "\n\n".join(parts) + "\n"
 
 
-def converted_card(published: PublishedWeights, file_name: str, classes_of: str) -> str:
-    """The card of a published file: it says neither how its weights were trained nor under which terms.
+def converted_card(published: PublishedWeights, file_name: str, classes_source: str) -> str:
+    """Return the card of converted published weights, whose file states neither training nor terms.
 
     Args:
-        published: What was read.
-        file_name: Of the file.
-        classes_of: In words, where the names of the classes come from.
+        published: The weights.
+        file_name: The name of the published file.
+        classes_source: Where class names and colors come from, for people to read.
     """
     return model_card(
         f"{published.architecture}, {published.classes} classes",
         {
-            "Data": f"Unknown to this package. Names and colors of the classes: {classes_of}.",
-            "Recipe": f"Unknown. Converted from `{file_name}` by refinenet-pl {refinenet_pl.__version__}, each tensor "
-            f"as it is; keys that were ignored, so that they are random: {', '.join(published.ignored) or 'none'}.",
-            "Figures": "",
+            "Data": f"Unknown. Class names and colors: {classes_source}.",
+            "Recipe": f"Unknown. Converted from `{file_name}` by refinenet-pl {refinenet_pl.__version__}; the tensors' "
+            f"values are unchanged. Ignored keys, whose weights are random: {join(published.ignored) or 'none'}.",
+            "Metrics": "",
             "Versions": "",
-            "Terms": "Unknown: the file states none. Ask who published it; the images that it was trained on have "
-            "terms of their own.",
+            "Terms": "Unknown: the file states none. Ask the publisher of the file. The training images have their own "
+            "terms.",
         },
     )
 
 
 def trained_card(config: Mapping[str, Any], terms: str, results: Mapping[str, Any] | None, weights: str) -> str:
-    """The card of a network trained here.
+    """Return the card of a network that this package trained.
 
     Args:
-        config: The run's.
-        terms: Of the data.
-        results: The run's `results.json`, if there is one.
-        weights: In words, which of the run's weights these are.
+        config: The configuration of the run.
+        terms: The terms of the data.
+        results: The run's `results.json`, if it holds the metrics of these weights.
+        weights: Which weights of the run these are, for people to read.
     """
     versions = results["versions"].items() if results else ()
     return model_card(
         str(config["experiment"]),
         {
-            "Data": f"`{_called(config['data'])}`",
+            "Data": f"`{_as_call(config['data'])}`",
             "Recipe": _recipe(config) + f"\n- weights: {weights}",
-            "Figures": _figures(results) if results else "",
-            "Versions": ", ".join(f"{name} {version}" for name, version in versions),
-            "Terms": f"Of the data: {terms}\n\nThe weights follow from the data, and from the weights that the encoder "
-            "started with, if there were any, which have terms of their own.",
+            "Metrics": _metrics(results) if results else "",
+            "Versions": join(f"{name} {version}" for name, version in versions),
+            "Terms": f"Terms of the data: {terms}\n\nThe weights derive from the data, and from the pretrained weights "
+            "of the encoder if there were any, which have their own terms.",
         },
     )
 
 
 def _recipe(config: Mapping[str, Any]) -> str:
-    """What the training depends on, a line each; what is not set is left out."""
+    """The settings that the training depends on, one per line; unset ones are left out."""
     model, trainer = config["model"], config["trainer"]
-    facts = {name: value for name, value in model.items() if name not in ("class_names", "class_colors")}
-    facts["loss"] = model["loss"] or "CrossEntropy"
-    facts["schedule"] = model["schedule"] or "Poly"
+    settings = {name: value for name, value in model.items() if name != "preprocessing"}
+    settings |= {name: model["preprocessing"].get(name) for name in ("mean", "std")}
+    settings["loss"] = settings.get("loss") or "CrossEntropy"
+    settings["schedule"] = settings.get("schedule") or "Poly"
     for name in ("max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val", "precision", "callbacks"):
-        facts[name] = trainer.get(name)
-    facts["batch_size (a device)"] = config["data"]["init_args"].get("batch_size")
-    facts["seed"] = config["seed_everything"]
-    return "\n".join(f"- {name}: `{_called(value)}`" for name, value in facts.items() if value not in (None, [], -1))
+        settings[name] = trainer.get(name)
+    settings["batch_size (per device)"] = config["data"]["init_args"].get("batch_size")
+    settings["seed"] = config["seed_everything"]
+    return "\n".join(
+        f"- {name}: `{_as_call(value)}`" for name, value in settings.items() if value not in (None, [], -1)
+    )
 
 
-def _figures(results: Mapping[str, Any]) -> str:
-    """Means and each class's IoU, in percent, on the split that the run was evaluated on."""
+def _metrics(results: Mapping[str, Any]) -> str:
+    """A table of each class's IoU and the means, in percent, on the split that the run was evaluated on."""
     means = {"**mean IoU**": "miou", "pixel accuracy": "pixel_accuracy", "mean accuracy": "mean_accuracy"}
     rows = [*results["per_class_iou"].items(), *((label, results[key]) for label, key in means.items())]
     lines = [
@@ -108,15 +113,15 @@ def _figures(results: Mapping[str, Any]) -> str:
         "| class | IoU % |",
         "|---|---|",
     ]
-    lines += [f"| {name} | {'–' if value is None else format(100 * value, '.2f')} |" for name, value in rows]
+    lines += [f"| {name} | {percent(value)} |" for name, value in rows]
     return "\n".join(lines)
 
 
-def _called(value: Any) -> str:
-    """A part of a configuration as a call; of paths the last part, since the rest belongs to one machine."""
+def _as_call(value: Any) -> str:
+    """A value of a configuration in the form of a call. Only the last part of a path is kept: the rest is private."""
     if isinstance(value, Mapping) and "class_path" in value:
-        arguments = [f"{name}={_called(argument)}" for name, argument in value.get("init_args", {}).items()]
+        arguments = [f"{name}={_as_call(argument)}" for name, argument in value.get("init_args", {}).items()]
         return f"{value['class_path'].rpartition('.')[2]}({', '.join(arguments)})"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(_called, value))}]"
+        return f"[{', '.join(map(_as_call, value))}]"
     return str(value).rstrip("/").rpartition("/")[2]

@@ -2,14 +2,27 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
+import yaml
 from torch import Tensor
 
 from refinenet_pl.errors import UserError
 
 CONFIG_KEY = "refinenet_config"
-"""Where a checkpoint holds the configuration of its run, as YAML text."""
+"""Key of a checkpoint's configuration, as YAML text."""
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Return whether a file is a checkpoint of this package or another one that Lightning wrote; reads no tensors."""
+    if not is_zipfile(path):  # torch's old format or safetensors, which Lightning does not write
+        return False
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except Exception:  # torch raises many kinds of errors for a damaged or unsafe file
+        return False
+    return isinstance(content, dict) and (CONFIG_KEY in content or "pytorch-lightning_version" in content)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -25,13 +38,35 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises many kinds of errors for a damaged or unsafe file
         raise UserError(f"checkpoint: cannot read {path} safely: {error}") from error
-    if CONFIG_KEY not in checkpoint:
-        raise UserError(f"checkpoint: {path} holds no configuration; give one with --config")
+    if not isinstance(checkpoint, dict) or CONFIG_KEY not in checkpoint:
+        raise UserError(
+            f"checkpoint: {path} holds no configuration; expected a checkpoint that `refinenet fit` wrote. On the "
+            "command line, give the configuration with --config"
+        )
     return checkpoint
 
 
+def run_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Return the configuration of the run that wrote a checkpoint.
+
+    Args:
+        checkpoint: As `read_checkpoint` returns it.
+        path: The checkpoint's file, for error messages.
+
+    Raises:
+        UserError: The configuration is not a YAML mapping.
+    """
+    try:
+        config = yaml.safe_load(checkpoint[CONFIG_KEY])
+    except (AttributeError, yaml.YAMLError) as error:  # AttributeError: not text
+        raise UserError(f"checkpoint: cannot read the configuration in {path} as YAML: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"checkpoint: the configuration in {path} is {type(config).__name__}; expected a mapping")
+    return config
+
+
 def network_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The network's state dict: averaged weights, if the run averaged them, else those of the last step."""
+    """Return the network's state dict: averaged weights if the run averaged them, else those of the last step."""
     # Lightning's weight averaging keeps the averaged weights under "state_dict", and the last step's elsewhere.
-    state = checkpoint["state_dict"].items()
-    return {key.removeprefix("network."): value for key, value in state if key.startswith("network.")}
+    state = checkpoint.get("state_dict") or {}
+    return {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}

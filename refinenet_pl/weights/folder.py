@@ -1,119 +1,111 @@
-"""A weights folder: a network as it is handed out.
+"""The weights folder: a trained network in the form that is shared with others.
 
-It holds what segmentation_models_pytorch's `save_pretrained` writes (`config.json`, `model.safetensors`), so that
-`RefineNet.from_pretrained(folder)` reads it; beside it `preprocessing.json`, what images and labels are to the weights;
-and the model card, `README.md`.
+segmentation_models_pytorch's `save_pretrained` writes `config.json` and `model.safetensors`, so that
+`RefineNet.from_pretrained(folder)` reads them. The folder also holds `preprocessing.json`, the pixel statistics and
+classes, and `README.md`, the model card.
 """
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import segmentation_models_pytorch as smp
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import nn
 
-from refinenet_pl import networks
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import read_json
-from refinenet_pl.networks.state_dict import describe_mismatch, read_state_dict
+from refinenet_pl.files import read_json, write_json
+from refinenet_pl.networks.state_dict import read_state_dict
 from refinenet_pl.preprocessing import Preprocessing
+from refinenet_pl.weights.building import build_network, build_preprocessing, load_state, network_class
 
+CARD = "README.md"
 CONFIG = "config.json"
 PREPROCESSING = "preprocessing.json"
-INCOMPLETE = "a weights folder needs it, as `refinenet weights` writes it"
 WEIGHTS = "model.safetensors"
+INCOMPLETE = "expected a weights folder that `refinenet weights` wrote"
 
 
-def write_weights_folder(folder: Path, network: SegmentationModel, preprocessing: Preprocessing, card: str) -> None:
-    """Write a weights folder whole: under another name first, then renamed.
+def write_weights_folder(
+    folder: str | Path, network: SegmentationModel, preprocessing: Preprocessing, card: str
+) -> None:
+    """Write a weights folder to a temporary folder, and rename it on success.
 
     Args:
-        folder: Where; it must be empty or not there.
-        network: Written in float32; it is changed to that.
-        preprocessing: What belongs to its weights.
+        folder: The folder to write. It must be empty or not exist.
+        network: The network. It is converted to float32 in place.
+        preprocessing: Pixel statistics and classes of the network.
         card: The model card, in Markdown.
 
     Raises:
-        UserError: There is something in the folder.
+        UserError: The folder is not empty.
     """
-    folder = folder.resolve()
+    folder = Path(folder).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--output: {folder} is there already, and not empty; nothing is overwritten: name another")
-    unfinished = folder.with_name(f".{folder.name}-{uuid4().hex}")
-    unfinished.mkdir(parents=True)
+        raise UserError(f"{folder} exists and is not empty; nothing is overwritten. Give another folder (--output)")
+    temporary = folder.with_name(f".{folder.name}-{uuid4().hex}")
+    temporary.mkdir(parents=True)
     try:
-        (unfinished / "README.md").write_text(card)  # first: smp would write one of its own
-        (unfinished / PREPROCESSING).write_text(json.dumps(asdict(preprocessing), indent=2) + "\n")
-        network.float().save_pretrained(unfinished)
-        # safetensors makes files that only their owner can read.
-        shutil.copymode(unfinished / CONFIG, unfinished / WEIGHTS)
-        unfinished.replace(folder)
+        (temporary / CARD).write_text(card)  # first: smp writes a card of its own if there is none
+        write_json(temporary / PREPROCESSING, asdict(preprocessing))
+        network.float().save_pretrained(temporary)
+        # safetensors creates files that only their owner can read.
+        shutil.copymode(temporary / CONFIG, temporary / WEIGHTS)
+        temporary.replace(folder)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_weights_folder(folder: Path) -> tuple[SegmentationModel, Preprocessing]:
-    """The network, in evaluation mode, and what belongs to its weights.
-
-    Raises:
-        UserError: Something is missing, unknown, or does not fit.
-    """
-    network, arguments = network_config(folder)
-    loaded = network(**arguments)
-    load_weights(loaded, folder)
-    return loaded.eval(), read_preprocessing(folder)
+def is_weights_folder(folder: str | Path) -> bool:
+    """Return whether a folder holds any file that only weights folders have."""
+    return any((Path(folder) / name).is_file() for name in (CONFIG, PREPROCESSING, WEIGHTS))
 
 
-def network_config(folder: Path) -> tuple[type[SegmentationModel], dict[str, Any]]:
-    """The class and the arguments of a folder's network; raises UserError where they are missing or unknown."""
-    config = read_json(folder / CONFIG, INCOMPLETE)
-    return network_class(str(config.pop("_model_class", None))), config
-
-
-def network_class(name: str) -> type[SegmentationModel]:
-    """A network of ours, or smp's, by its name; raises UserError for others."""
-    found = getattr(networks, name, None) or getattr(smp, name, None)
-    if not (isinstance(found, type) and issubclass(found, SegmentationModel)):
-        raise UserError(
-            f"a weights folder cannot hold a network {name}: expected one of refinenet_pl.networks or of "
-            "segmentation_models_pytorch"
-        )
-    return found
-
-
-def load_weights(network: nn.Module, folder: Path) -> None:
-    """Load a folder's weights into a network of its kind.
+def load_weights_folder(folder: str | Path) -> tuple[SegmentationModel, Preprocessing]:
+    """Load the network of a weights folder, in evaluation mode, and its preprocessing.
 
     Raises:
-        UserError: The file is missing or damaged, or does not fit the network key by key.
+        UserError: A file is missing or damaged, names something unknown, or does not fit the others.
     """
-    path = folder / WEIGHTS
-    state, _ = read_state_dict(path)
-    own = network.state_dict()
-    if told := describe_mismatch(own, state):
-        raise UserError(f"{path} does not fit this {type(network).__name__}, whose arguments {CONFIG} says:{told}")
-    network.load_state_dict(own | state)
+    network_type, arguments = network_config(folder)
+    network = build_network(network_type.__name__, arguments, Path(folder) / CONFIG)
+    load_weights(network, folder)
+    return network.eval(), read_preprocessing(folder)
 
 
-def read_preprocessing(folder: Path) -> Preprocessing:
-    """What belongs to a folder's weights.
+def network_config(folder: str | Path) -> tuple[type[SegmentationModel], dict[str, Any]]:
+    """Return the class and the arguments of a weights folder's network.
+
+    The argument `encoder_weights` is None, because the folder holds the encoder's weights.
 
     Raises:
-        UserError: The file is missing or incomplete, or asks for what is not done here.
+        UserError: The file is missing or damaged, or names an unknown class.
     """
-    path = folder / PREPROCESSING
+    path = Path(folder) / CONFIG
+    config = read_json(path, INCOMPLETE)
     try:
-        preprocessing = Preprocessing(**read_json(path, INCOMPLETE))
-    except TypeError as error:  # names what is missing or unknown
+        network_type = network_class(str(config.pop("_model_class", None)))
+    except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    found = (list(preprocessing.pixel_range), preprocessing.image_scale)
-    if found != ([0, 1], 1):
-        raise UserError(
-            f"{path}: pixel_range is {found[0]} and image_scale {found[1]}; expected [0, 1] and 1. Give mean and std "
-            f"for pixels in 0..1, and the scale as image_scales in {CONFIG}"
-        )
-    return preprocessing
+    return network_type, config | {"encoder_weights": None}
+
+
+def load_weights(network: nn.Module, folder: str | Path) -> None:
+    """Load the weights of a weights folder into a network of its class.
+
+    Raises:
+        UserError: The file is missing or damaged, or a key or a shape does not fit the network.
+    """
+    path = Path(folder) / WEIGHTS
+    load_state(network, read_state_dict(path).tensors, path)
+
+
+def read_preprocessing(folder: str | Path) -> Preprocessing:
+    """Read the preprocessing of a weights folder.
+
+    Raises:
+        UserError: The file is missing or damaged, or has unknown keys or unsupported values.
+    """
+    path = Path(folder) / PREPROCESSING
+    return build_preprocessing(read_json(path, INCOMPLETE), path)

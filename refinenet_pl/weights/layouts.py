@@ -1,7 +1,7 @@
-"""The layouts of the published weights, as tables: a module of the published network, and the same one in ours.
+"""Layouts of published weights, as tables of module names: the published name, and the name in our networks.
 
-In the published names of the ResNet forms, s = 1 is the coarsest block (the paper's RefineNet-4); so is crp4 in the
-MobileNet-v2 form.
+In the published names of the ResNet networks, s = 1 is the coarsest block (the paper's RefineNet-4). In those of the
+MobileNet-v2 network, the coarsest block is crp4.
 """
 
 from collections.abc import Iterator
@@ -9,36 +9,36 @@ from collections.abc import Iterator
 Pairs = Iterator[tuple[str, str]]
 
 MOBILENET_BLOCKS = (1, 2, 3, 4, 3, 3, 1)
-"""How many blocks each stage of MobileNet-v2 has."""
+"""Number of blocks in each stage of MobileNet-v2."""
 
 
 def refinenet() -> Pairs:
-    """RefineNet with a ResNet."""
+    """Yield the layout of RefineNet with a ResNet."""
     yield from resnet_encoder()
     yield from decoder()
     yield from residual_units()
 
 
 def lightweight_resnet() -> Pairs:
-    """Light-Weight RefineNet with a ResNet: no residual convolution units."""
+    """Yield the layout of Light-Weight RefineNet with a ResNet, which has no residual convolution units."""
     yield from resnet_encoder()
     yield from decoder()
 
 
 def lightweight_mobilenet() -> Pairs:
-    """Light-Weight RefineNet with MobileNet-v2."""
+    """Yield the layout of Light-Weight RefineNet with MobileNet-v2."""
     yield from mobilenet_encoder()
     yield from mobilenet_decoder()
 
 
 def resnet_encoder() -> Pairs:
-    """The names of torchvision's ResNet, without the classifier."""
+    """Yield the modules of the ResNet encoder, whose published names are torchvision's."""
     for module in ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4"):
         yield module, f"encoder.{module}"
 
 
 def decoder() -> Pairs:
-    """All but the residual convolution units."""
+    """Yield the modules of the decoder except the residual convolution units."""
     for s in (1, 2, 3, 4):
         block = f"decoder.blocks.{s - 1}"
         yield f"p_ims1d2_outl{s}_dimred", f"{block}.reduce.0"
@@ -50,7 +50,11 @@ def decoder() -> Pairs:
 
 
 def residual_units() -> Pairs:
-    """Two before each block, and three after: its output unit, and two before the next block or the classifier."""
+    """Yield the residual convolution units: two before each block, and three after it.
+
+    Of the three, our networks count the first to the block. The other two belong to the next block, or come before the
+    classifier.
+    """
     for s in (1, 2, 3, 4):
         block = f"decoder.blocks.{s - 1}"
         following = f"decoder.blocks.{s}.input_units.1" if s < 4 else "decoder.final_units"
@@ -62,21 +66,24 @@ def residual_units() -> Pairs:
 
 
 def residual_unit(published: str, ours: str) -> Pairs:
-    """The two convolutions of one unit."""
+    """Yield the two convolutions of one residual convolution unit."""
     yield f"{published}_conv", f"{ours}.conv1"
     yield f"{published}_conv_relu_varout_dimred", f"{ours}.conv2"
 
 
 def pooling(published: str, block: str) -> Pairs:
-    """The chain of four convolutions."""
+    """Yield the four convolutions of one chained residual pooling."""
     for k in (1, 2, 3, 4):
         yield f"{published}.0.{k}_outvar_dimred", f"{block}.pooling.convs.{k - 1}"
 
 
 def mobilenet_encoder() -> Pairs:
-    """Ours, as torchvision's, counts blocks throughout; the published one counts them in each stage."""
+    """Yield the modules of the MobileNet-v2 encoder.
+
+    Our network and torchvision's number all blocks in one sequence; the published one restarts at each stage.
+    """
     yield "layer1", "encoder.features.0"
-    # The first block: torchvision's has no expansion, so that ours stands before it.
+    # torchvision's first block has no expansion, so our network has the expansion in front of the block.
     yield "layer2.0.output.0", "encoder.features.1.0"
     yield "layer2.0.output.1", "encoder.features.1.1.conv.0"
     yield "layer2.0.output.2.0", "encoder.features.1.1.conv.1"
@@ -93,7 +100,7 @@ def mobilenet_encoder() -> Pairs:
 
 
 def mobilenet_decoder() -> Pairs:
-    """One block for each stride, coarse to fine; the two coarser ones take two maps of the encoder."""
+    """Yield one block per stride, coarse to fine; the two coarsest take two encoder maps each."""
     for block, (crp, maps) in enumerate([("crp4", (8, 7)), ("crp3", (6, 5)), ("crp2", (4,)), ("crp1", (3,))]):
         for i, layer in enumerate(maps):
             yield f"conv{layer}", f"decoder.blocks.{block}.reduce.{i}"

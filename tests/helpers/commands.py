@@ -1,4 +1,4 @@
-"""Runs the real command, within the test's process or in one of its own."""
+"""Runs the real command, in the process of the test or in a new one."""
 
 import subprocess
 import sys
@@ -17,19 +17,19 @@ TINY_TRAINER = ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=fals
 
 
 def refinenet(monkeypatch: pytest.MonkeyPatch, *args: str | Path) -> int:
-    """`refinenet ARGS` in this process; its exit status."""
-    monkeypatch.setattr(sys, "argv", ["refinenet"])  # the command sets its arguments there
+    """Run `refinenet ARGS` in this process; return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["refinenet"])  # the command changes it
     return main([str(arg) for arg in args])
 
 
 def refinenet_process(folder: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
-    """`python -m refinenet_pl ARGS` in a process of its own, started in a folder."""
+    """Run `python -m refinenet_pl ARGS` in a new process, started in a folder."""
     command = [sys.executable, "-m", "refinenet_pl", *map(str, args)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
 
 
 def fit_options(root: Path, runs: Path, data: str = "CamVidDataModule") -> list[str]:
-    """Options of a training that takes seconds."""
+    """Options of a `fit` that takes seconds."""
     return [
         *TINY_NETWORK,
         *TINY_TRAINER,
@@ -43,6 +43,6 @@ def fit_options(root: Path, runs: Path, data: str = "CamVidDataModule") -> list[
 
 
 def only_run(runs: Path, suffix: str = "") -> Path:
-    """The one run folder under `runs` whose name ends so."""
+    """Return the only run folder in `runs` whose name ends with the suffix."""
     (folder,) = [path for path in runs.glob("*/*") if path.name.endswith(suffix) or not suffix]
     return folder

@@ -1,4 +1,4 @@
-"""Small datasets in the true layouts: label images of blocks, and images in which each label has its own color."""
+"""Makes small datasets in their real folder layouts, with label images of blocks and images that color each label."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,26 +13,26 @@ PALETTE = np.array(voc_colors(256), dtype=np.uint8)
 
 
 def blocks(size: tuple[int, int], values: Sequence[int], seed: int, block: int = 8) -> np.ndarray:
-    """Labels uint8 [H, W]: square blocks of values drawn at random."""
+    """Return labels, uint8 [H, W]: square blocks of random values."""
     rows, columns = (-(-side // block) for side in size)
     drawn = np.random.default_rng(seed).choice(values, (rows, columns)).astype(np.uint8)
     return drawn.repeat(block, 0).repeat(block, 1)[: size[0], : size[1]]
 
 
 def save_image(path: Path, labels: np.ndarray) -> None:
-    """The image of labels: every value in its color of VOC's color map."""
+    """Write an image that shows every label value in its color of VOC's color map."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(PALETTE[labels]).save(path)
 
 
 def save_gray(path: Path, labels: np.ndarray) -> None:
-    """A label image of gray values."""
+    """Write a label image of gray values."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(labels).save(path)
 
 
 def save_palette(path: Path, labels: np.ndarray) -> None:
-    """A label image of palette indices, as VOC has them."""
+    """Write a label image of palette indices, as in VOC."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(labels)
     image.putpalette(PALETTE.tobytes())
@@ -40,7 +40,7 @@ def save_palette(path: Path, labels: np.ndarray) -> None:
 
 
 def make_camvid(root: Path, train: int = 4, val: int = 3, test: int = 2, size: tuple[int, int] = (48, 64)) -> Path:
-    """CamVid as SegNet has it, with labels 0..11."""
+    """Write CamVid in SegNet's form, with labels 0..11."""
     for split, count in {"train": train, "val": val, "test": test}.items():
         for index in range(count):
             labels = blocks(size, range(12), seed=index)
@@ -50,7 +50,7 @@ def make_camvid(root: Path, train: int = 4, val: int = 3, test: int = 2, size: t
 
 
 def make_voc(root: Path, train: Sequence[str], val: Sequence[str], augmented: Sequence[str] = ()) -> Path:
-    """VOC's devkit with labels 0..20 and 255, each image of another size; SegmentationClassAug if `augmented`."""
+    """Write VOC's devkit with labels 0..20 and 255, images of different sizes; SegmentationClassAug if `augmented`."""
     devkit = root / "VOCdevkit" / "VOC2012"
     for index, name in enumerate(sorted({*train, *val, *augmented})):
         labels = blocks((40 + 3 * index, 50 + index), [*range(21), 255], seed=index)
@@ -66,7 +66,7 @@ def make_voc(root: Path, train: Sequence[str], val: Sequence[str], augmented: Se
 
 
 def make_sbd(root: Path, train: Sequence[str], val: Sequence[str]) -> Path:
-    """SBD's release, with labels 0..20 in .mat files; the images' sizes differ from those of `make_voc`."""
+    """Write SBD's release, with labels 0..20 in .mat files. Image sizes differ from those of `make_voc`."""
     dataset = root / "benchmark_RELEASE" / "dataset"
     for split, names in {"train": train, "val": val}.items():
         save_list(dataset / f"{split}.txt", names)
@@ -79,7 +79,7 @@ def make_sbd(root: Path, train: Sequence[str], val: Sequence[str]) -> Path:
 
 
 def make_cityscapes(root: Path, size: tuple[int, int] = (32, 64)) -> Path:
-    """Cityscapes with two cities a split and labels 0..33 and 255."""
+    """Write Cityscapes with two cities per split and labels 0..33 and 255."""
     cities = {"train": ("aachen", "bremen"), "val": ("frankfurt", "munster"), "test": ("berlin", "bonn")}
     for split, names in cities.items():
         for seed, city in enumerate(names):
@@ -92,6 +92,7 @@ def make_cityscapes(root: Path, size: tuple[int, int] = (32, 64)) -> Path:
 
 
 def save_list(path: Path, names: Sequence[str]) -> None:
+    """Write a list file, one name per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{name}\n" for name in names))
 
@@ -102,7 +103,7 @@ def make_nyudv2(
     train: Sequence[str] = ("000003", "000004"),
     test: Sequence[str] = ("000001",),
 ) -> Path:
-    """NYUDv2 with label values drawn from `values`, the last of them in every label image."""
+    """Write NYUDv2 with label values from `values`. Every label image contains the last of them."""
     for split, names in {"train": train, "test": test}.items():
         for name in names:
             labels = blocks((40, 50), values, seed=int(name))
@@ -114,7 +115,7 @@ def make_nyudv2(
 
 
 def make_person_part(root: Path, train: Sequence[str], val: Sequence[str]) -> Path:
-    """Person-Part with labels 0..6, each image of another size."""
+    """Write Person-Part with labels 0..6, all images of different sizes."""
     for index, name in enumerate([*train, *val]):
         labels = blocks((40 + 3 * index, 50 + index), range(7), seed=index)
         save_image(root / "JPEGImages" / f"{name}.jpg", labels)

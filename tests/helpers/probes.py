@@ -1,4 +1,4 @@
-"""What the tests of training look through: callbacks that note what happens, and comparisons of weights."""
+"""Callbacks that record what a fit does, and functions that compare weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +9,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from helpers.tiny_fit import (
-    CLASSES,
-    TinyData,
-    count_by_hand,
-    tiny_trainer,
-)
-from refinenet_pl.training.task import BATCH_NORMS, SegmentationTask
+from helpers.tiny_fit import CLASSES, TinyData, count_by_hand, tiny_trainer
+from refinenet_pl.training.task import SegmentationTask
 
 
 class Rates(pl.Callback):
-    """Notes the learning rates of every optimizer step."""
+    """Records the learning rates of each optimizer step."""
 
     def __init__(self) -> None:
         self.seen: list[list[float]] = []
@@ -29,7 +24,7 @@ class Rates(pl.Callback):
 
 
 class Losses(pl.Callback):
-    """Notes the loss of every training batch."""
+    """Records the loss of each training batch."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
@@ -39,21 +34,21 @@ class Losses(pl.Callback):
 
 
 class Validations(pl.Callback):
-    """Notes the predicted and true labels of every validation, and the figures that were logged for it."""
+    """Records predictions, targets and logged metrics of each validation."""
 
     def __init__(self) -> None:
         self.pairs: list[list[tuple[np.ndarray, np.ndarray]]] = []
         self.logged: list[dict[str, float]] = []
-        self.left_by_sanity_check: dict[str, Tensor] = {}
+        self.logged_by_sanity_check: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer, pl_module):
-        self.left_by_sanity_check = dict(trainer.callback_metrics)
+        self.logged_by_sanity_check = dict(trainer.callback_metrics)
 
     def on_validation_start(self, trainer, pl_module):
         self.pairs.append([])
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
-        self.pairs[-1].append((outputs.numpy(), batch["mask"].numpy()))
+        self.pairs[-1].append((outputs["prediction"].numpy(), batch["mask"].numpy()))
 
     def on_validation_end(self, trainer, pl_module):
         self.logged.append({name: float(value) for name, value in trainer.callback_metrics.items()})
@@ -63,8 +58,10 @@ class Validations(pl.Callback):
 
 
 def encoder_norms(task: SegmentationTask) -> list[Any]:
-    modules = task.network.named_modules()
-    return [module for name, module in modules if name.startswith("encoder.") and isinstance(module, BATCH_NORMS)]
+    kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)
+    return [
+        norm for name, norm in task.network.named_modules() if name.startswith("encoder.") and isinstance(norm, kinds)
+    ]
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:
@@ -76,7 +73,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested dicts and lists."""
+    """Yield every tensor in nested dicts and lists."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict | list | tuple):
@@ -88,15 +85,16 @@ def adamw(parameters: Any, fused: bool = False) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=1e-3, fused=fused)
 
 
-def losses_of(folder: Path, task: SegmentationTask, **options: Any) -> list[float]:
+def fit_losses(folder: Path, task: SegmentationTask, **options: Any) -> list[float]:
+    """Fit without validation, and return the loss of each batch."""
     losses = Losses()
     trainer = tiny_trainer(folder, callbacks=[losses], limit_val_batches=0, **options)
     trainer.fit(task, datamodule=TinyData())
     return losses.seen
 
 
-def predicted(task: SegmentationTask, sample: dict[str, Any]) -> np.ndarray:
-    """What the task, as it is now, says of a sample."""
+def predict(task: SegmentationTask, sample: dict[str, Any]) -> np.ndarray:
+    """Predict a sample with the current weights."""
     task.eval()
     with torch.no_grad():
         return task(sample["image"][None])[0].argmax(0).numpy()

@@ -1,8 +1,8 @@
-"""Weights in the published layouts, images, and figures of logits, all drawn from seeds.
+"""Weights in the published layouts, images, and summaries of logits, all drawn from seeds.
 
-`published_vectors.json` holds the figures that the published implementations gave on them, in float64: those of
-`refinenet` 0.9.5 on PyPI for the networks with a ResNet, those of `DrSleep/light-weight-refinenet` for MobileNet-v2.
-What is drawn takes no function whose last bit depends on the platform.
+`published_vectors.json` holds the summaries that the published implementations gave in float64. For the networks with a
+ResNet these are `refinenet` 0.9.5 on PyPI, for MobileNet-v2 `DrSleep/light-weight-refinenet`. The drawing functions
+avoid operations whose last bit depends on the platform.
 """
 
 import hashlib
@@ -28,22 +28,22 @@ LAYOUTS: dict[str, Callable[[], layouts.Pairs]] = {
 
 
 def published_shapes(layout: str, encoder: str, classes: int = 21) -> Shapes:
-    """The keys of a published file and the shapes of their tensors."""
+    """Return the keys of a published file and the shapes of their tensors."""
     network = RefineNet if layout == "refinenet" else LightWeightRefineNet
     options = {"expand_first": True} if layout == "mobilenet" else {}
     with torch.device("meta"):
-        own = network(encoder, encoder_weights=None, classes=classes, **options).state_dict()
-    return {key: tuple(own[ours].shape) for key, ours in published_keys(LAYOUTS[layout](), own).items()}
+        state = network(encoder, encoder_weights=None, classes=classes, **options).state_dict()
+    return {key: tuple(state[ours].shape) for key, ours in published_keys(LAYOUTS[layout](), state).items()}
 
 
 def digest(shapes: Shapes) -> str:
-    """SHA-256 of the sorted lines "key shape"."""
+    """Return the SHA-256 of the sorted lines "key shape"."""
     lines = "\n".join(f"{key} {list(shapes[key])}" for key in sorted(shapes))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def draw(shapes: Shapes, seed: int) -> dict[str, Tensor]:
-    """Weights and batch-norm statistics in float32, with which the logits are of order one."""
+    """Draw float32 weights and batch-norm statistics that give logits of order one."""
     random = np.random.RandomState(seed)
     return {key: torch.from_numpy(draw_tensor(random, key, shapes[key])) for key in sorted(shapes)}
 
@@ -61,12 +61,12 @@ def draw_tensor(random: np.random.RandomState, key: str, shape: tuple[int, ...])
 
 
 def image(size: tuple[int, int]) -> Tensor:
-    """A normalized image, float64 [1, 3, H, W]."""
+    """Draw a normalized image, float64 [1, 3, H, W]."""
     return torch.from_numpy(4 * np.random.RandomState(7).random_sample((1, 3, *size)) - 2)
 
 
-def figures(logits: Tensor) -> dict[str, list]:
-    """The shape, projections onto eight drawn vectors, and 24 single values."""
+def summarize(logits: Tensor) -> dict[str, list]:
+    """Return the shape of logits, their projections onto eight drawn vectors, and 24 single values."""
     flat = logits.numpy().ravel()
     random = np.random.RandomState(8)
     vectors = 2 * random.random_sample((8, flat.size)) - 1
@@ -76,6 +76,6 @@ def figures(logits: Tensor) -> dict[str, list]:
 
 
 def logits_at_stride_4(network: nn.Module, size: tuple[int, int]) -> Tensor:
-    """In evaluation, in float64."""
+    """Return a network's logits of `image(size)` in evaluation mode and float64."""
     with torch.no_grad():
         return network.double().eval().forward_logits(image(size))  # type: ignore[operator]

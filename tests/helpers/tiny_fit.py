@@ -1,4 +1,4 @@
-"""A network, a dataset and a trainer so small that a fit takes a second or two on one core."""
+"""A small network, dataset and trainer: a fit takes one or two seconds on one core."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,22 +14,24 @@ from helpers.fake_data import PALETTE, blocks
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
 from refinenet_pl.networks import LightWeightRefineNet
+from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.training.task import SegmentationTask
 
 CLASSES = Classes(("ground", "wall", "roof", "sky"), voc_colors(4))
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
+PREPROCESSING = Preprocessing(MEAN, STD, CLASSES.names, CLASSES.colors)
 SQUARE = (64, 64)
 
 
 def tiny_sample(size: tuple[int, int], seed: int, values: Sequence[int] = (0, 1, 2, 3, IGNORE_INDEX)) -> dict[str, Any]:
-    """A sample as the data contract has it: blocks of labels, and an image that shows each in its own color."""
+    """A sample with blocks of classes, and an image that shows each class in its color."""
     labels = blocks(size, values, seed)
     image = torch.from_numpy(PALETTE[labels]).permute(2, 0, 1).contiguous()
     return {"image": tv_tensors.Image(image), "mask": tv_tensors.Mask(torch.from_numpy(labels)), "name": f"s{seed}"}
 
 
 class TinyData(SegmentationDataModule):
-    """The project's loaders over samples in memory; by default 4 to train on and 3 of mixed sizes to validate on."""
+    """The project's loaders on samples in memory; by default 4 to train on, and 3 of mixed sizes to validate on."""
 
     classes = CLASSES
 
@@ -58,7 +60,7 @@ def tiny_network() -> nn.Module:
         decoder_channels=(16, 16, 16),
         dropout=0.0,
     )
-    # The authors' small first weights would predict one class everywhere for all of a test.
+    # With the authors' small initial weights, the network would predict one class everywhere throughout a test.
     for module in [*network.decoder.modules(), *network.segmentation_head.modules()]:
         if isinstance(module, nn.Conv2d):
             module.reset_parameters()
@@ -66,10 +68,10 @@ def tiny_network() -> nn.Module:
 
 
 def tiny_task(seed: int = 0, **options: Any) -> SegmentationTask:
-    """A task on `tiny_network` with weights that depend on the seed alone."""
+    """A task with `tiny_network`, whose weights depend only on the seed."""
     torch.manual_seed(seed)
-    usual: dict[str, Any] = {"network": tiny_network(), "optimizer": sgd, "mean": MEAN, "std": STD}
-    return SegmentationTask(class_names=CLASSES.names, class_colors=CLASSES.colors, **(usual | options))
+    defaults: dict[str, Any] = {"network": tiny_network(), "optimizer": sgd, "preprocessing": PREPROCESSING}
+    return SegmentationTask(**(defaults | options))
 
 
 def sgd(parameters: Any) -> torch.optim.Optimizer:
@@ -77,7 +79,7 @@ def sgd(parameters: Any) -> torch.optim.Optimizer:
 
 
 def tiny_trainer(folder: Path, **options: Any) -> pl.Trainer:
-    """A silent trainer on one CPU that writes to `folder`, and no checkpoint unless a callback does."""
+    """A silent trainer on one CPU that writes to `folder`; it saves checkpoints only if a callback does."""
     silent: dict[str, Any] = {
         "logger": False,
         "enable_progress_bar": False,
@@ -90,9 +92,9 @@ def tiny_trainer(folder: Path, **options: Any) -> pl.Trainer:
 
 
 def count_by_hand(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int) -> np.ndarray:
-    """The confusion matrix (rows = truth) of pairs of predicted and true labels, pixel by pixel, void left out."""
+    """The confusion matrix (rows = target) of pairs of prediction and target, without ignored pixels."""
     matrix = np.zeros((classes, classes), np.int64)
-    for predicted, truth in pairs:
-        counted = truth != IGNORE_INDEX
-        np.add.at(matrix, (truth[counted], predicted[counted]), 1)
+    for prediction, target in pairs:
+        counted = target != IGNORE_INDEX
+        np.add.at(matrix, (target[counted], prediction[counted]), 1)
     return matrix

@@ -1,4 +1,4 @@
-"""Reads back what an offline W&B run has on the disk: the log of records, in LevelDB's log format."""
+"""Reads the file of an offline W&B run: a log of records in LevelDB's format."""
 
 import json
 import struct
@@ -13,7 +13,7 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:
-    """The id, configuration and history of a run, from the one .wandb file under `folder`."""
+    """Read id, project, group, configuration and history of a run from the only .wandb file in `folder`."""
     (path,) = folder.rglob("*.wandb")
     run: dict[str, Any] = {"id": None, "project": None, "group": None, "config": {}, "history": []}
     for data in _records(path.read_bytes()):
@@ -34,7 +34,7 @@ def _records(log: bytes) -> Iterator[bytes]:
     position, parts = FILE_HEADER, b""
     while position + HEADER <= len(log):
         left = BLOCK - position % BLOCK
-        if left < HEADER:  # the rest of a block that holds no header is padding
+        if left < HEADER:  # the end of a block that is too short for a header is padding
             position += left
             continue
         _, length, kind = struct.unpack_from("<IHB", log, position)

@@ -1,0 +1,186 @@
+"""Assembles a report. The file formats only format it."""
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from refinenet_pl.errors import UserError
+from refinenet_pl.evaluation.bootstrap import LEVEL
+from refinenet_pl.evaluation.comparison import difference, excludes_zero
+from refinenet_pl.evaluation.results import defined
+from refinenet_pl.reports.columns import Column, class_columns, main_columns
+from refinenet_pl.reports.images import ReportImages, Selection, embed_images, select_images
+from refinenet_pl.reports.notes import caption, class_caption, notes, warnings
+from refinenet_pl.reports.pictures import describe_missing, first_runs
+from refinenet_pl.reports.plot_style import COLUMN, render
+from refinenet_pl.reports.plots import draw_plots
+from refinenet_pl.reports.records import Record, row_records
+from refinenet_pl.reports.summary import DatasetSummary, Summary
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot.
+
+    Attributes:
+        name: Name of its files, without suffix.
+        caption: Caption, without a period at its end.
+        png: Content of the PNG file.
+        pdf: Content of the PDF file.
+        wide: Whether it is wider than a column of print.
+    """
+
+    name: str
+    caption: str
+    png: bytes
+    pdf: bytes
+    wide: bool
+
+
+@dataclass(frozen=True)
+class ClassComparison:
+    """IoU per class of the finished rows, and the differences of every two rows.
+
+    Attributes:
+        rows: Labels of the rows.
+        classes: Names of the classes.
+        iou: IoU of each row and class, then the mean IoU, in 0..1; None where undefined.
+        pairs: Differences of row B to row A, by their numbers "A-B" with A < B. Each holds, per class and for the mean,
+            "difference", "interval" and "excludes_zero".
+        level: Level of the intervals, in 0..1.
+    """
+
+    rows: list[str]
+    classes: list[str]
+    iou: list[list[float | None]]
+    pairs: dict[str, list[dict[str, Any]]]
+    level: float
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """The part of a report on one dataset.
+
+    Attributes:
+        name: Name of the dataset; None in a study without `datasets`.
+        class_table: IoU per class.
+        class_caption: Caption of the class table.
+        comparison: IoU per class of every two rows.
+        plots: The plots.
+        images: Images for the page; None if there are no predictions, or the data cannot be read.
+        images_message: Why images or predictions are missing; empty if none is.
+    """
+
+    name: str | None
+    class_table: list[Column]
+    class_caption: str
+    comparison: ClassComparison
+    plots: list[Plot]
+    images: ReportImages | None
+    images_message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report, independent of file formats.
+
+    Attributes:
+        name: Name of the study.
+        title: Title.
+        caption: Caption of the main table.
+        table: The main table.
+        factors: Number of leading columns that hold the levels of factors.
+        sources: Sources of published values; the table refers to them by number, from 1.
+        warnings: Missing datasets and cells, and runs that differ from the study.
+        incomplete: Whether anything is missing or differs.
+        notes: How to read the tables.
+        records: Full-precision values of each row.
+        datasets: One part per dataset with results.
+        missing_predictions: One line on predictions that the page lacks; empty if none is missing.
+    """
+
+    name: str
+    title: str
+    caption: str
+    table: list[Column]
+    factors: int
+    sources: list[str]
+    warnings: list[str]
+    incomplete: bool
+    notes: list[str]
+    records: list[Record]
+    datasets: list[DatasetReport]
+    missing_predictions: str
+
+    @property
+    def numbered_sources(self) -> list[str]:
+        """The sources with their numbers."""
+        return [f"[{number}] {source}" for number, source in enumerate(self.sources, 1)]
+
+
+def assemble(summary: Summary) -> Report:
+    """Assemble the report of a study. Predictions are embedded if their files exist."""
+    study = summary.study
+    rows = [row for dataset in summary.datasets for row in dataset.rows]
+    sources = list(dict.fromkeys(row.published.source for row in rows if row.published))
+    selections = [select_images(first_runs(study, summary.runs, dataset.name)) for dataset in summary.datasets]
+    return Report(
+        name=study.name,
+        title=summary.title,
+        caption=caption(summary),
+        table=main_columns(summary, sources),
+        factors=len(study.factors),
+        sources=sources,
+        warnings=warnings(summary),
+        incomplete=summary.incomplete,
+        notes=notes(summary),
+        records=row_records(summary),
+        datasets=[
+            _assemble_dataset(dataset, selection, describe_missing([selection], study.path, summary.folder))
+            for dataset, selection in zip(summary.datasets, selections, strict=True)
+        ],
+        missing_predictions=describe_missing(selections, study.path, summary.folder),
+    )
+
+
+def _assemble_dataset(dataset: DatasetSummary, selection: Selection, missing: str) -> DatasetReport:
+    images, message = None, missing
+    try:
+        images = embed_images(selection)
+    except UserError as error:  # the rest of a report does not need the data
+        message = str(error)
+    return DatasetReport(
+        name=dataset.name,
+        class_table=class_columns(dataset),
+        class_caption=class_caption(dataset),
+        comparison=_compare_classes(dataset),
+        plots=_plots(dataset),
+        images=images,
+        images_message=message,
+    )
+
+
+def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
+    scores = [row.scores for row in dataset.finished if row.scores is not None]
+    pairs = {}
+    for (first, a), (second, b) in itertools.combinations(enumerate(scores), 2):
+        compared = difference(a, b)
+        pairs[f"{first}-{second}"] = [
+            {
+                "difference": entry["difference"],
+                "interval": entry["interval"],
+                "excludes_zero": excludes_zero(entry["interval"]),
+            }
+            for entry in [*compared["per_class_iou"].values(), compared["miou"]]
+        ]
+    iou = [[defined(value) for value in score.iou.tolist()] for score in scores]
+    return ClassComparison([row.label for row in dataset.finished], list(dataset.class_names), iou, pairs, LEVEL)
+
+
+def _plots(dataset: DatasetSummary) -> list[Plot]:
+    suffix = "" if dataset.name is None else "_" + re.sub(r"[^A-Za-z0-9.+_-]+", "-", dataset.name)
+    return [
+        Plot(f"{name}{suffix}", text, render(figure, "png"), render(figure, "pdf"), figure.get_figwidth() > COLUMN)
+        for name, (figure, text) in draw_plots(dataset).items()
+    ]

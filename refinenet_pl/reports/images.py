@@ -1,0 +1,184 @@
+"""The images of a report's page: those on which the rows differ most, with their target and predictions."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pytorch_lightning.cli import instantiate_class
+from rich.progress import track
+
+from refinenet_pl.data import SegmentationDataModule
+from refinenet_pl.errors import UserError
+from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image
+from refinenet_pl.images import read_mask
+from refinenet_pl.reports.seed_runs import SeedRun
+from refinenet_pl.runs import RunFolder
+
+COUNT = 24
+"""Images per dataset. A page with half a dozen rows then takes a few megabytes."""
+LONGEST_SIDE = 640
+"""Longest side of the embedded images, in pixels."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The images of a page, before they are read.
+
+    Attributes:
+        runs: The first finished seed of each finished row.
+        names: Names of the images, those with the largest range over the rows first.
+        mean_iou: Mean IoU of each image and run, in 0..1.
+    """
+
+    runs: list[SeedRun]
+    names: list[str]
+    mean_iou: list[list[float]]
+
+    def missing(self, run: SeedRun) -> list[str]:
+        """Return the images without a prediction of a run."""
+        return [name for name in self.names if not prediction_file(run.folder, name).is_file()]
+
+    @property
+    def incomplete_runs(self) -> list[SeedRun]:
+        """The runs without a prediction of some image."""
+        return [run for run in self.runs if self.missing(run)]
+
+    @property
+    def missing_images(self) -> list[str]:
+        """The images without a prediction of some run."""
+        missing = {name for run in self.runs for name in self.missing(run)}
+        return [name for name in self.names if name in missing]
+
+
+@dataclass(frozen=True)
+class ReportImages:
+    """Images, targets and predictions, embedded in a page.
+
+    Attributes:
+        colors: CSS color of each class.
+        ignored: CSS color of ignored pixels.
+        images: For each image its "name", "width" and "height", the data URLs "image" and "target", and "predictions"
+            with one data URL per row, None where there is no prediction.
+        mean_iou: Mean IoU of each image and row, in 0..1.
+    """
+
+    colors: list[str]
+    ignored: str
+    images: list[dict[str, object]]
+    mean_iou: list[list[float]]
+
+
+def prediction_file(run: RunFolder, name: str) -> Path:
+    """Return the mask that `refinenet predict` writes for an image."""
+    return run.predictions / f"{name}.png"
+
+
+def select_images(runs: Sequence[SeedRun], count: int = COUNT) -> Selection:
+    """Select the images on which the rows differ most.
+
+    Args:
+        runs: One run per row, on the same images.
+        count: Number of images at most.
+    """
+    mean_iou = np.stack([run.images.mean_iou() for run in runs], axis=1)
+    indices = most_different(mean_iou)[:count]
+    names = [runs[0].images.names[index] for index in indices]
+    return Selection(list(runs), names, mean_iou[indices].tolist())
+
+
+def most_different(mean_iou: np.ndarray) -> np.ndarray:
+    """Return the indices of the images, sorted by their range over the rows, without images that are all ignored.
+
+    Args:
+        mean_iou: float64 [images, rows].
+    """
+    ranges = np.ptp(mean_iou, axis=1)
+    return np.argsort(-ranges, kind="stable")[: np.count_nonzero(~np.isnan(ranges))]
+
+
+def embed_images(selection: Selection) -> ReportImages | None:
+    """Read and embed the images that have a prediction; return None if no image has one.
+
+    Raises:
+        UserError: The dataset or a file cannot be read.
+    """
+    missing = [set(selection.missing(run)) for run in selection.runs]
+    shown = [i for i, name in enumerate(selection.names) if not all(name in names for names in missing)]
+    if not shown:
+        return None
+    data = run_data(selection.runs[0].folder)
+    colors = data.classes.colors
+    names = [selection.names[i] for i in shown]
+    images = []
+    for sample in track(read_samples(data, names), "embedding images", total=len(names), transient=True):
+        files = [prediction_file(run.folder, str(sample["name"])) for run in selection.runs]
+        images.append(_embed(sample, files, colors))
+    mean_iou = [selection.mean_iou[i] for i in shown]
+    return ReportImages([_css(color) for color in colors], _css(IGNORE_COLOR), images, mean_iou)
+
+
+def run_data(run: RunFolder) -> SegmentationDataModule:
+    """Return the data module of a run's configuration; raises UserError if it cannot be created."""
+    section = run.read_config().get("data") or {}
+    try:
+        data: SegmentationDataModule = instantiate_class((), section)
+    except (KeyError, ImportError, AttributeError, TypeError) as error:
+        raise UserError(f"{run.config}: cannot create the data module of section `data`: {error}") from error
+    data.prepare_data()
+    return data
+
+
+def read_samples(data: SegmentationDataModule, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Read validation samples by name.
+
+    Args:
+        data: Data module with the samples.
+        names: Names of the samples.
+
+    Raises:
+        UserError: The validation split has no sample of a name.
+    """
+    dataset = data.dataset("val")
+    indices = {sample.name: index for index, sample in enumerate(dataset.samples)}
+    for name in names:
+        if name not in indices:
+            raise UserError(f"the validation split of {type(data).__name__} in {data.root} has no image {name}")
+        yield dataset[indices[name]]
+
+
+def image_pixels(sample: dict[str, Any]) -> np.ndarray:
+    """Return the image of a sample, uint8 [H, W, 3]."""
+    return np.ascontiguousarray(np.asarray(sample["image"]).transpose(1, 2, 0))
+
+
+def _embed(sample: dict[str, Any], predictions: Sequence[Path], colors: Palette) -> dict[str, object]:
+    image = Image.fromarray(image_pixels(sample))
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+
+    def embed_mask(mask: np.ndarray) -> str:
+        resized = palette_image(mask, colors).resize(image.size, Image.Resampling.NEAREST)
+        return _data_url(resized, "png", optimize=True)
+
+    return {
+        "name": sample["name"],
+        "width": image.width,
+        "height": image.height,
+        "image": _data_url(image, "jpeg", quality=80),
+        "target": embed_mask(np.asarray(sample["mask"])),
+        "predictions": [embed_mask(read_mask(path)) if path.is_file() else None for path in predictions],
+    }
+
+
+def _data_url(image: Image.Image, kind: str, **options: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _css(color: Sequence[int]) -> str:
+    return f"rgb({', '.join(map(str, color))})"

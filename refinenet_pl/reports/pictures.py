@@ -1,0 +1,104 @@
+"""`study pictures`: predict the images that the page of a study shows."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.progress import track
+
+from refinenet_pl.errors import UserError
+from refinenet_pl.evaluation.pictures import save_picture
+from refinenet_pl.reports.images import Selection, image_pixels, read_samples, run_data, select_images
+from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
+from refinenet_pl.studies.commands import REFINENET
+from refinenet_pl.studies.loading import load_study
+from refinenet_pl.studies.study import Study
+
+
+def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs")) -> None:
+    """Predict the images on which the rows of a study differ most, with `refinenet predict`.
+
+    The first finished seed of each row predicts. The masks are kept in the run folders, in `predictions/`; existing
+    masks are not predicted again. The costs are printed first.
+
+    Args:
+        study_file: YAML of the study.
+        runs: Folder of all runs.
+
+    Raises:
+        UserError: A checkpoint or the data are missing, or a process fails.
+    """
+    study, runs = load_study(Path(study_file)), Path(runs)
+    found = find_runs(study, runs)
+    names = [name for name in study.dataset_names if name not in found.missing_datasets]
+    selections = [select_images(first_runs(study, found, name)) for name in names]
+    incomplete = [selection for selection in selections if selection.incomplete_runs]
+    if not incomplete:
+        print("All predictions exist. `refinenet study report` embeds them in its page.")
+    # All checkpoints are looked up before the first process starts.
+    commands = [[_command(run) for run in selection.incomplete_runs] for selection in incomplete]
+    for selection in incomplete:
+        print(_cost(selection))
+    for selection, commands_of_selection in zip(incomplete, commands, strict=True):
+        _predict(selection, commands_of_selection)
+
+
+def first_runs(study: Study, found: StudyRuns, dataset: str | None) -> list[SeedRun]:
+    """Return the first finished seed of each finished row on one dataset."""
+    rows = [found.select(dataset, levels) for levels in study.grid]
+    return [runs[0] for runs in rows if runs]
+
+
+def describe_missing(selections: Sequence[Selection], study_file: Path, runs: Path) -> str:
+    """Return one sentence on missing predictions, with the command that predicts them; empty if none is missing."""
+    missing = sum(len(selection.missing(run)) for selection in selections for run in selection.runs)
+    if not missing:
+        return ""
+    images = sum(len(selection.missing_images) for selection in selections)
+    checkpoints = len({run.checkpoint for selection in selections for run in selection.incomplete_runs})
+    option = "" if runs == Path("runs") else f" --runs {runs}"
+    return (
+        f"{missing} predictions are missing ({images} images, {checkpoints} checkpoints). To predict them, run: "
+        f"refinenet study pictures {study_file}{option}"
+    )
+
+
+def _cost(selection: Selection) -> str:
+    runs, images = selection.incomplete_runs, len(selection.missing_images)
+    dataset = runs[0].cell.dataset
+    return (
+        f"{'' if dataset is None else f'{dataset}: '}{images} images x {len(runs)} rows = {images * len(runs)} "
+        f"predictions, with {len({run.checkpoint for run in runs})} checkpoints; one process per row"
+    )
+
+
+def _predict(selection: Selection, commands: Sequence[Sequence[str]]) -> None:
+    data = run_data(selection.runs[0].folder)
+    with TemporaryDirectory() as folder:
+        # The processes read the pixels that were evaluated, under the names of the samples.
+        for sample in read_samples(data, selection.missing_images):
+            save_picture(Path(folder, f"{sample['name']}.png"), image_pixels(sample))
+        for command in track(commands, "predicting"):
+            process = subprocess.run([*command, "--images", folder], capture_output=True, text=True, check=False)
+            if process.returncode:
+                raise UserError(f"{' '.join(command)} failed:\n{process.stderr[-1000:]}")
+
+
+def _command(run: SeedRun) -> list[str]:
+    if not run.checkpoint.is_file():
+        raise UserError(
+            f"{run.checkpoint}: no such checkpoint; it is needed to predict the missing images of "
+            f"{run.folder.predictions}. Train the cell {run.cell.name} again."
+        )
+    command = [*REFINENET, "predict", "--ckpt_path", str(run.checkpoint), "--output", str(run.folder.predictions)]
+    command += [
+        "--trainer.devices=1",
+        "--trainer.logger=false",
+        "--trainer.enable_progress_bar=false",
+        "--num_workers=0",
+    ]
+    if inference := run.folder.read_config()["model"].get("inference"):
+        command.append(f"--model.inference={json.dumps(inference)}")
+    return command
