@@ -124,7 +124,7 @@ def pixel_statistics(encoder_name: str, weights: str | Path | bool | None) -> tu
     Raises:
         UserError: smp does not know the encoder or its weights, or cannot download their description.
     """
-    settings: Mapping = {}
+    settings: Mapping[str, Any] = {}
     if encoder_name.startswith("tu-"):
         config = timm.get_pretrained_cfg(encoder_name.removeprefix("tu-"))
         settings = config.to_dict() if config else {}
