@@ -1,4 +1,4 @@
-"""A study's plots: what is drawn, read back from the figures, and that it can be told apart."""
+"""Plots of studies, read back from the figures."""
 
 import io
 
@@ -8,7 +8,8 @@ from helpers.fake_study import finish, write_study
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from refinenet_pl.reports.plots import COLUMN, PAGE, encoded, plots
+from refinenet_pl.reports.plot_style import COLUMN, PAGE, render
+from refinenet_pl.reports.plots import draw_plots
 from refinenet_pl.reports.summary import summarize_study
 
 SEVEN = ("none", "original", "improved", "wide", "one block", "two blocks", "four blocks")
@@ -18,15 +19,16 @@ NINETEEN = tuple(f"class {index}" for index in range(19))
 @pytest.fixture(scope="module")
 def summary(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    return summarize_study(finish(write_study(folder, SEVEN), folder / "runs", NINETEEN, images=5), folder / "runs")
+    study = finish(write_study(folder, SEVEN), folder / "runs", NINETEEN, images=5)
+    return summarize_study(study, folder / "runs").datasets[0]
 
 
 @pytest.fixture(scope="module")
 def drawn(summary):
-    return plots(summary)
+    return draw_plots(summary)
 
 
-def test_curves_are_means_over_seeds_with_each_seed_as_a_thin_line(summary, drawn):
+def test_curves_show_mean_and_seeds(summary, drawn):
     (axes,) = drawn["learning_curves"][0].axes
     means = {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
     assert list(means) == list(SEVEN)
@@ -38,19 +40,19 @@ def test_curves_are_means_over_seeds_with_each_seed_as_a_thin_line(summary, draw
     thin = [line for line in axes.lines if line.get_label().startswith("_")]
     assert len(thin) == 2 * len(SEVEN)
     assert max(line.get_linewidth() for line in thin) < min(line.get_linewidth() for line in means.values())
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("training step", "mean IoU, %")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("optimizer step", "mean IoU, %")
 
 
-def test_no_two_rows_share_color_marker_or_dashes(drawn):
+def test_rows_have_distinct_styles(drawn):
     (axes,) = drawn["learning_curves"][0].axes
     lines = [line for line in axes.lines if not line.get_label().startswith("_")]
-    looks = [(to_hex(line.get_color()), line.get_marker(), str(line.get_linestyle())) for line in lines]
-    assert len({color for color, _, _ in looks}) == len({marker for _, marker, _ in looks}) == len(SEVEN)
+    styles = [(to_hex(line.get_color()), line.get_marker(), str(line.get_linestyle())) for line in lines]
+    assert len({color for color, _, _ in styles}) == len({marker for _, marker, _ in styles}) == len(SEVEN)
     okabe_ito = {"#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"}
-    assert {color for color, _, _ in looks} <= okabe_ito
+    assert {color for color, _, _ in styles} <= okabe_ito
 
 
-def test_each_class_has_its_difference_on_its_interval_filled_where_that_excludes_zero(summary, drawn):
+def test_class_differences_and_intervals(summary, drawn):
     panels = [axes for axes in drawn["class_differences"][0].axes if axes.get_visible()]
     assert [axes.get_title() for axes in panels] == list(SEVEN[1:])
     names = [label.get_text() for label in panels[0].get_yticklabels()]
@@ -66,7 +68,7 @@ def test_each_class_has_its_difference_on_its_interval_filled_where_that_exclude
             assert (point.get_markerfacecolor() != "white") == (low > 0 or high < 0)
 
 
-def test_accuracy_stands_over_latency_in_milliseconds(summary, drawn):
+def test_accuracy_over_latency(summary, drawn):
     (axes,) = drawn["accuracy_latency"][0].axes
     points = {each.get_label(): each[0].get_xydata()[0] for each in axes.containers}
     for row in summary.rows:
@@ -75,9 +77,9 @@ def test_accuracy_stands_over_latency_in_milliseconds(summary, drawn):
     assert "abacus" in axes.get_xlabel()
 
 
-def test_pictures_have_a_columns_or_a_pages_width_and_nothing_leaves_them(drawn):
+def test_plot_sizes_and_margins(drawn):
     for figure, description in drawn.values():
-        png = Image.open(io.BytesIO(encoded(figure, "png")))
+        png = Image.open(io.BytesIO(render(figure, "png")))
         assert png.width / 300 == pytest.approx(figure.get_figwidth(), abs=0.01)
         assert figure.get_figwidth() in (COLUMN, PAGE)
         assert figure.get_figheight() < 9
@@ -86,11 +88,11 @@ def test_pictures_have_a_columns_or_a_pages_width_and_nothing_leaves_them(drawn)
         assert (border == 255).all()
         assert (pixels < 128).any()
         assert description
-        assert encoded(figure, "pdf").startswith(b"%PDF")
+        assert render(figure, "pdf").startswith(b"%PDF")
 
 
-def test_what_was_not_measured_is_not_drawn(tmp_path):
+def test_no_data_no_plots(tmp_path):
     study = finish(write_study(tmp_path, ("none",), seeds=[0]), tmp_path / "runs", images=3)
     for path in tmp_path.rglob("metrics*.csv"):
         path.unlink()
-    assert plots(summarize_study(study, tmp_path / "runs")) == {}
+    assert draw_plots(summarize_study(study, tmp_path / "runs").datasets[0]) == {}

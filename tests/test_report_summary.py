@@ -1,4 +1,4 @@
-"""The summary of a study's folder, against numpy's own count over the same files."""
+"""Summaries of studies, against numpy on the same files."""
 
 import json
 import shutil
@@ -11,16 +11,16 @@ from helpers.fake_study import CLASSES, finish, write_study
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import compare
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.reports.notes import explanations, warnings
-from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.notes import notes, warnings
+from refinenet_pl.reports.summary import Summary, summarize_study
 from refinenet_pl.studies.loading import load_study
 
-INFERENCE = {"whole": {}, "mirrored": {"model.inference": {"flip": True}}}
+INFERENCE = {"whole": {}, "flipped": {"model.inference": {"flip": True}}}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A finished study's yaml and the folder of its runs; not to be changed."""
+def finished(tmp_path_factory):
+    """File of a finished study, and the folder of its runs. Tests do not change them."""
     folder = tmp_path_factory.mktemp("study")
     path = write_study(folder)
     finish(path, folder / "runs")
@@ -28,8 +28,14 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def summary(made):
-    return summarize_study(load_study(made[0]), made[1])
+def summary(finished):
+    return summarize_study(load_study(finished[0]), finished[1])
+
+
+def rows_of(summary: Summary):
+    """The rows of a study of one dataset."""
+    (dataset,) = summary.datasets
+    return dataset.rows
 
 
 def folders(runs, row):
@@ -40,14 +46,14 @@ def mious(runs, row):
     return [json.loads((folder / "results.json").read_text())["miou"] for folder in folders(runs, row)]
 
 
-def test_a_row_has_mean_and_sample_deviation_over_its_seeds_and_the_difference_of_means(made, summary):
-    base = mious(made[1], "none")
-    for row, name in zip(summary.rows, ("none", "original", "improved"), strict=True):
-        values = mious(made[1], name)
+def test_row_means_and_differences(finished, summary):
+    base = mious(finished[1], "none")
+    for row, name in zip(rows_of(summary), ("none", "original", "improved"), strict=True):
+        values = mious(finished[1], name)
         assert row.values == values
         assert row.mean == pytest.approx(np.mean(values))
         assert row.std == pytest.approx(np.std(values, ddof=1))
-        if row is summary.rows[0]:
+        if row is rows_of(summary)[0]:
             assert (row.difference, row.compared) == (None, None)
         else:
             assert row.difference == pytest.approx(np.mean(values) - np.mean(base))
@@ -56,25 +62,25 @@ def test_a_row_has_mean_and_sample_deviation_over_its_seeds_and_the_difference_o
             assert low < row.difference < high
 
 
-def test_the_figure_may_be_any_in_the_results_and_only_iou_has_an_interval(tmp_path):
+def test_any_metric_only_iou_has_interval(tmp_path):
     for metric, has_interval in {"per_class_iou.car": True, "pixel_accuracy": False}.items():
         path = write_study(tmp_path / metric, metric=metric)
         study = finish(path, tmp_path / metric / "runs", images=5)
-        row = summarize_study(study, tmp_path / metric / "runs").rows[1]
-        results = json.loads((row.runs[0].folder / "results.json").read_text())
+        row = rows_of(summarize_study(study, tmp_path / metric / "runs"))[1]
+        results = json.loads(row.runs[0].folder.results.read_text())
         assert row.values[0] == (results["per_class_iou"]["car"] if has_interval else results["pixel_accuracy"])
         ends = row.interval(metric)
         assert (ends is not None) == has_interval
         if ends is not None:
             assert row.difference == pytest.approx(np.mean(ends), abs=np.ptp(ends) / 2)
     path = write_study(tmp_path / "pixel_accuracy", metric="per_class_iou.lorry")
-    with pytest.raises(UserError, match=r"per_class_iou\.lorry.*results\.json has no 'lorry' there, but road, car"):
+    with pytest.raises(UserError, match=r"per_class_iou\.lorry.*results\.json has no 'lorry'; found road, car"):
         summarize_study(load_study(path), tmp_path / "pixel_accuracy" / "runs")
 
 
-def test_one_seed_gives_what_compare_gives_for_its_two_runs_and_no_deviation(tmp_path):
+def test_one_seed_equals_compare(tmp_path):
     study = finish(write_study(tmp_path, seeds=[0]), tmp_path / "runs", images=8)
-    row = summarize_study(study, tmp_path / "runs").rows[2]
+    row = rows_of(summarize_study(study, tmp_path / "runs"))[2]
     first, second = (
         ImageMatrices.load(next((tmp_path / "runs" / study.name / f"pooling-{name}_seed-0").rglob("per_image.npz")))
         for name in ("none", "improved")
@@ -83,37 +89,37 @@ def test_one_seed_gives_what_compare_gives_for_its_two_runs_and_no_deviation(tmp
     assert row.std is None
 
 
-def test_a_class_that_no_image_has_is_undefined_and_not_zero(summary):
-    row = summary.rows[1]
+def test_absent_class_is_undefined(summary):
+    row = rows_of(summary)[1]
     assert np.isnan(row.scores.iou[CLASSES.index("traffic light")])
     assert row.compared["per_class_iou"]["traffic light"] == dict.fromkeys(("a", "b", "difference", "interval"))
 
 
-def test_learning_curves_join_the_parts_of_a_run_and_leave_out_the_evaluation_after_it(summary):
-    row = summary.rows[0]
+def test_learning_curve_of_resumed_run(summary):
+    row = rows_of(summary)[0]
     for run in row.runs:
         miou = run.results["miou"]
         expected = {100: 0.5 * miou, 200: 0.8 * miou, 300: 0.95 * miou, 400: miou}
-        assert row.curves[run.training] == pytest.approx(expected)
+        assert row.curves[run.training.path] == pytest.approx(expected)
 
 
-def test_costs_are_of_training_the_mean_over_seeds_and_of_inference_the_rows_line(summary):
-    costs = summary.rows[1].costs
+def test_costs_of_training_and_inference(summary):
+    costs = rows_of(summary)[1].costs
     assert (costs.training_time, costs.training_memory) == (3900, 1500.5)
     assert (costs.gflops, costs.latency, costs.inference_memory) == (10.25, 0.25, 400.5)
     assert (costs.parameters, costs.device) == (3_300_000, "abacus")
 
 
-def test_costs_that_nobody_measured_are_nothing(tmp_path):
+def test_missing_costs_are_none(tmp_path):
     study = finish(write_study(tmp_path, seeds=[0]), tmp_path / "runs", images=3)
     (tmp_path / "runs" / study.name / "inference.csv").unlink()
     for path in tmp_path.rglob("costs.json"):
         path.unlink()
-    for row in summarize_study(study, tmp_path / "runs").rows:
+    for row in rows_of(summarize_study(study, tmp_path / "runs")):
         assert set(vars(row.costs).values()) == {None}
 
 
-def test_of_half_a_study_what_there_is_is_summarized_and_what_is_missing_is_named(tmp_path):
+def test_missing_cells_are_listed(tmp_path):
     path = write_study(tmp_path)
     unfinished = ["pooling-none_seed-1", "pooling-improved_seed-0", "pooling-improved_seed-1"]
     study = finish(path, tmp_path / "runs", images=3, unfinished=unfinished)
@@ -122,62 +128,91 @@ def test_of_half_a_study_what_there_is_is_summarized_and_what_is_missing_is_name
     (begun / "config.yaml").touch()
     (begun / "checkpoints" / "last.ckpt").touch()
     summary = summarize_study(study, tmp_path / "runs")
-    assert list(summary.missing) == ["pooling-improved_seed-0", "pooling-none_seed-1", "pooling-improved_seed-1"]
-    assert [len(row.runs) for row in summary.rows] == [1, 2, 0]
-    none, original, improved = summary.rows
+    assert list(summary.runs.missing) == ["pooling-improved_seed-0", "pooling-none_seed-1", "pooling-improved_seed-1"]
+    assert [len(row.runs) for row in rows_of(summary)] == [1, 2, 0]
+    none, original, improved = rows_of(summary)
     assert (improved.mean, improved.difference, improved.interval("miou")) == (None, None, None)
     assert original.difference == pytest.approx(np.mean(mious(tmp_path / "runs", "original")) - none.mean)
-    said = "\n".join(warnings(summary))
-    assert f"{unfinished[0]} (can go on from a checkpoint)" in said
-    assert f"{unfinished[1]} (not begun)" in said
-    assert any("different numbers of finished seeds" in line for line in explanations(summary))
+    text = "\n".join(warnings(summary))
+    assert f"{unfinished[0]} (interrupted, resumes from its checkpoint)" in text
+    assert f"{unfinished[1]} (not started)" in text
+    assert any("different numbers of finished seeds" in line for line in notes(summary))
 
 
-def test_a_study_of_which_nothing_has_finished_is_refused_with_where_its_runs_should_be(tmp_path):
+def test_nothing_finished_is_an_error(tmp_path):
     study = load_study(write_study(tmp_path))
     with pytest.raises(UserError, match=rf"none of its 6 cells.*{tmp_path}/nowhere/pooling_study"):
         summarize_study(study, tmp_path / "nowhere")
 
 
-def test_runs_that_were_configured_otherwise_than_the_study_says_are_listed(tmp_path):
+def test_deviating_runs_are_listed(tmp_path):
     study = finish(write_study(tmp_path), tmp_path / "runs", images=3)
-    assert summarize_study(study, tmp_path / "runs").deviations == []
+    assert summarize_study(study, tmp_path / "runs").runs.deviations == []
     config = next((tmp_path / "runs" / study.name / "pooling-original_seed-1").rglob("config.yaml"))
     config.write_text(config.read_text().replace("pooling: original", "pooling: improved"))
-    (line,) = summarize_study(study, tmp_path / "runs").deviations
-    assert "pooling-original_seed-1: model.network.init_args.pooling was 'improved'; the study says 'original'" in line
+    (line,) = summarize_study(study, tmp_path / "runs").runs.deviations
+    assert (
+        "pooling-original_seed-1: model.network.init_args.pooling is 'improved' in the run and 'original' in the study"
+        in line
+    )
 
 
-def test_a_row_that_was_only_evaluated_has_the_costs_and_curves_of_the_training_that_it_shares(tmp_path):
+def test_evaluated_row_shares_training_costs(tmp_path):
     path = write_study(tmp_path, factors={"test": INFERENCE}, seeds=[0])
     study = finish(path, tmp_path / "runs", images=3)
-    config = next((tmp_path / "runs" / study.name).glob("test-mirrored_seed-0/*-validate/config.yaml"))
+    config = next((tmp_path / "runs" / study.name).glob("test-flipped_seed-0/*-validate/config.yaml"))
     # As `validate` saves it: without a logger, and without the pre-trained weights that its checkpoint replaces.
     content = yaml.safe_load(config.read_text())
     config.write_text(yaml.safe_dump(content | {"trainer": {"logger": False}}))
     summary = summarize_study(study, tmp_path / "runs")
-    whole, mirrored = summary.rows
-    assert mirrored.runs[0].training == whole.runs[0].folder
-    assert mirrored.costs.training_time == whole.costs.training_time == 3600
-    assert mirrored.curves == whole.curves
-    assert mirrored.costs.latency != whole.costs.latency
-    assert any(
-        "One training serves several rows" in line and "whole, mirrored" in line for line in explanations(summary)
-    )
+    whole, flipped = rows_of(summary)
+    assert flipped.runs[0].training == whole.runs[0].folder
+    assert flipped.costs.training_time == whole.costs.training_time == 3600
+    assert flipped.curves == whole.curves
+    assert flipped.costs.latency != whole.costs.latency
+    assert any("share their trainings" in line and "whole, flipped" in line for line in notes(summary))
 
 
-def test_runs_over_other_images_are_refused_with_both_folders(made, tmp_path):
-    shutil.copytree(made[1], tmp_path / "runs")
+def test_other_images_are_refused(finished, tmp_path):
+    shutil.copytree(finished[1], tmp_path / "runs")
     other = folders(tmp_path / "runs", "improved")[1] / "per_image.npz"
     images = ImageMatrices(CLASSES)
     images.add("another", np.eye(3, dtype=np.int64))
     images.save(other)
     with pytest.raises(UserError, match=r"pooling-none_seed-0[\s\S]*pooling-improved_seed-1[\s\S]*in only one run"):
-        summarize_study(load_study(made[0]), tmp_path / "runs")
+        summarize_study(load_study(finished[0]), tmp_path / "runs")
 
 
-def test_a_published_figure_stands_with_its_row_alone(tmp_path):
+def test_published_value_of_its_row_only(tmp_path):
     published = [{"levels": {"pooling": "original"}, "value": 40.5, "source": "A paper", "verified": True}]
     study = finish(write_study(tmp_path, published=published), tmp_path / "runs", images=3)
-    rows = summarize_study(study, tmp_path / "runs").rows
+    rows = rows_of(summarize_study(study, tmp_path / "runs"))
     assert [row.published and row.published.value for row in rows] == [None, 40.5, None]
+
+
+def test_datasets_are_compared_separately(tmp_path):
+    path = write_study(tmp_path, datasets=["camvid", "voc"])
+    study = finish(path, tmp_path / "runs", images=5)
+    summary = summarize_study(study, tmp_path / "runs")
+    assert [(dataset.name, dataset.images) for dataset in summary.datasets] == [("camvid", 5), ("voc", 6)]
+    for dataset in summary.datasets:
+        base, _, improved = dataset.rows
+        folder = tmp_path / "runs" / study.name
+        means = []
+        for row in ("none", "improved"):
+            files = folder.glob(f"{dataset.name}_pooling-{row}_seed-*/*/results.json")
+            means.append(np.mean([json.loads(file.read_text())["miou"] for file in files]))
+        assert [base.mean, improved.mean] == pytest.approx(means)
+        assert improved.difference == pytest.approx(means[1] - means[0])
+        assert improved.compared["images"] == dataset.images
+    assert not summary.incomplete
+
+
+def test_missing_dataset_is_a_warning(tmp_path):
+    path = write_study(tmp_path, datasets=["camvid", "voc"])
+    unfinished = [cell.name for cell in load_study(path).cells if cell.dataset == "voc"]
+    study = finish(path, tmp_path / "runs", images=3, unfinished=unfinished)
+    summary = summarize_study(study, tmp_path / "runs")
+    assert [dataset.name for dataset in summary.datasets] == ["camvid"]
+    assert warnings(summary)[0] == "Missing dataset: voc (0 of 6 cells finished)."
+    assert summary.incomplete

@@ -1,4 +1,4 @@
-"""A study's tables: Markdown and CSV read back and counted anew, LaTeX by its structure."""
+"""Tables of studies: Markdown and CSV are read back; LaTeX is compiled if it is installed."""
 
 import csv
 import io
@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from helpers.fake_study import CLASSES, finish, write_study
 
-from refinenet_pl.reports.documents import comma_separated, escaped, latex, markdown
+from refinenet_pl.reports.assemble import Report, assemble
+from refinenet_pl.reports.csv_table import csv_table
+from refinenet_pl.reports.latex import escape, latex
+from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.report import report
 from refinenet_pl.reports.summary import Summary, summarize_study
+from refinenet_pl.studies.loading import load_study
 
 PUBLISHED = [
     {"levels": {"pooling": "none"}, "value": 40.4, "source": "A & B, table_5", "verified": True},
@@ -33,6 +37,11 @@ def summary(folder) -> Summary:
     return summarize_study(finish(path, folder / "runs", unfinished=["pooling-none_seed-1"]), folder / "runs")
 
 
+@pytest.fixture(scope="module")
+def assembled(summary) -> Report:
+    return assemble(summary)
+
+
 def markdown_tables(text: str) -> list[list[dict[str, str]]]:
     tables = []
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
@@ -46,8 +55,8 @@ def mious(folder, row: str) -> list[float]:
     return [json.loads(path.read_text())["miou"] for path in files]
 
 
-def test_markdown_says_per_cent_points_intervals_and_costs_in_their_units(summary, folder):
-    rows, _ = markdown_tables(markdown(summary))
+def test_markdown_values_and_units(summary, assembled, folder):
+    rows, _ = markdown_tables(markdown(assembled))
     assert [row["pooling"] for row in rows] == ["none", "50 % [of it]", "a\\|b & c_d"]
     values, base = (np.array(mious(folder, name)) for name in ("a-b-c-d", "none"))
     third = rows[2]
@@ -62,8 +71,8 @@ def test_markdown_says_per_cent_points_intervals_and_costs_in_their_units(summar
     assert costs == ["3.30", "11.2", "375", "400", "1 h 05 min"]
 
 
-def test_a_published_figure_refers_to_its_source_and_says_when_it_is_recalled(summary, folder):
-    text = markdown(summary)
+def test_published_values_name_sources(summary, assembled, folder):
+    text = markdown(assembled)
     rows, _ = markdown_tables(text)
     assert [row["published %"] for row in rows] == ["40.40 [1]", "42.50 [2] recalled, unverified", "–"]
     ours = 100 * mious(folder, "none")[0] - 40.4
@@ -72,10 +81,10 @@ def test_a_published_figure_refers_to_its_source_and_says_when_it_is_recalled(su
     assert "[2] Remembered" in text
 
 
-def test_the_table_of_classes_marks_the_differences_whose_interval_excludes_zero(summary):
-    _, rows = markdown_tables(markdown(summary))
+def test_class_table_marks_differences(summary, assembled):
+    _, rows = markdown_tables(markdown(assembled))
     assert [row["class"] for row in rows] == [*CLASSES, "mean IoU"]
-    compared = summary.rows[2].compared
+    compared = summary.datasets[0].rows[2].compared
     for row, name in zip(rows, CLASSES, strict=False):
         cell, expected = row["a\\|b & c_d"], compared["per_class_iou"][name]
         if expected["difference"] is None:
@@ -87,46 +96,49 @@ def test_the_table_of_classes_marks_the_differences_whose_interval_excludes_zero
         assert cell == f"{100 * expected['b']:.2f} ({points}{star})"
 
 
-def test_words_say_what_is_missing_and_what_intervals_are_of(summary):
-    text = markdown(summary)
-    assert "Missing: pooling-none_seed-1 (not begun)." in text
-    assert "Every finished run was configured as the study says." in text
+def test_notes_and_warnings(summary, assembled):
+    text = markdown(assembled)
+    assert "Missing: pooling-none_seed-1 (not started)." in text
+    assert "All finished runs have the configuration of the study." in text
     assert "on 20 validation images" in text
-    assert "It says nothing of other seeds" in text
+    assert "percentile bootstrap over images, 10,000 resamples" in text
+    assert "They do not cover other seeds" in text
     assert "torch 2.6, device abacus" in text
 
 
-def test_columns_in_which_there_is_nothing_are_left_out_of_the_document_but_not_of_the_csv(tmp_path):
+def test_empty_columns_only_in_csv(tmp_path):
     study = finish(write_study(tmp_path, seeds=[3]), tmp_path / "runs", images=3)
     (tmp_path / "runs" / study.name / "inference.csv").unlink()
-    bare = summarize_study(study, tmp_path / "runs")
+    bare = assemble(summarize_study(study, tmp_path / "runs"))
     for text in (markdown(bare), latex(bare)):
         assert "published" not in text
         assert "latency" not in text
     assert "finished" not in latex(bare)
-    header = comma_separated(bare).splitlines()[0].split(",")
+    header = csv_table(bare).splitlines()[0].split(",")
     assert {"published", "latency", "gflops"} <= set(header)
-    assert "seed 3 alone" in markdown(bare)
+    assert "seed 3 only" in markdown(bare)
     assert "±" not in markdown(bare)
 
 
-def test_csv_has_full_precision(summary, folder):
-    rows = list(csv.DictReader(io.StringIO(comma_separated(summary))))
+def test_csv_has_full_precision(summary, assembled, folder):
+    rows = list(csv.DictReader(io.StringIO(csv_table(assembled))))
     assert [row["pooling"] for row in rows] == list(LEVELS)
     values = mious(folder, "a-b-c-d")
     assert float(rows[2]["mean"]) == np.mean(values)
     assert list(map(float, rows[2]["values"].split(", "))) == values
     assert float(rows[2]["difference"]) == pytest.approx(np.mean(values) - mious(folder, "none")[0], abs=1e-15)
-    assert [rows[2]["difference_low"], rows[2]["difference_high"]] == list(map(str, summary.rows[2].interval("miou")))
+    assert [rows[2]["difference_low"], rows[2]["difference_high"]] == list(
+        map(str, summary.datasets[0].rows[2].interval("miou"))
+    )
     assert float(rows[0]["published"]) == pytest.approx(0.404, abs=1e-15)
     assert [row["published_verified"] for row in rows] == ["True", "False", ""]
     assert (float(rows[1]["latency"]), float(rows[1]["training_time"])) == (0.25, 3900)
-    assert float(rows[2]["iou car"]) == summary.rows[2].scores.iou[1]
+    assert float(rows[2]["iou car"]) == summary.datasets[0].rows[2].scores.iou[1]
     assert rows[2]["iou traffic light"] == ""
 
 
-def test_latex_is_balanced_and_every_row_has_as_many_cells_as_there_are_columns(summary):
-    text = latex(summary)
+def test_latex_structure(summary, assembled):
+    text = latex(assembled)
     assert text.count("\\begin{") == text.count("\\end{") == 2
     plain = text.replace("\\{", "").replace("\\}", "")
     assert plain.count("{") == plain.count("}")
@@ -139,15 +151,15 @@ def test_latex_is_balanced_and_every_row_has_as_many_cells_as_there_are_columns(
         assert not re.search(r"(?<!\\)[%#_]", line)
     assert "Pooling: 100 \\% of it\\_all" in text
     assert "a|b \\& c\\_d" in text
-    assert not any(row.lstrip().startswith("[") for row in rows)  # which would be an argument of the last row's end
+    assert not any(row.lstrip().startswith("[") for row in rows)
 
 
-def test_latex_takes_the_table(summary, tmp_path):
+def test_latex_compiles(assembled, tmp_path):
     if not shutil.which("pdflatex"):
         pytest.skip("pdflatex is not installed")
     packages = "\\usepackage[utf8]{inputenc}\n\\usepackage{booktabs, graphicx}"
     document = (
-        f"\\documentclass[twocolumn]{{article}}\n{packages}\n\\begin{{document}}\n{latex(summary)}\\end{{document}}"
+        f"\\documentclass[twocolumn]{{article}}\n{packages}\n\\begin{{document}}\n{latex(assembled)}\\end{{document}}"
     )
     (tmp_path / "paper.tex").write_text(document)
     done = subprocess.run(
@@ -159,23 +171,51 @@ def test_latex_takes_the_table(summary, tmp_path):
     assert "Output written on paper.pdf (1 page" in done.stdout
 
 
-def test_every_special_character_of_latex_is_escaped():
-    assert escaped("a\\b ~^ {x} $1 #2 [3] − –") == (
+def test_latex_escapes():
+    assert escape("a\\b ~^ {x} $1 #2 [3] − –") == (
         "a\\textbackslash{}b \\textasciitilde{}\\textasciicircum{} \\{x\\} \\$1 \\#2 {[}3{]} $-$ --"
     )
 
 
-def test_the_report_of_results_alone_has_every_file_and_says_why_there_are_no_predictions(folder, summary, capsys):
+def test_report_files_without_predictions(folder, summary, assembled, capsys):
     report(summary.study.path, folder / "runs")
-    made = folder / "runs" / "pooling_study" / "report"
+    output = folder / "runs" / "pooling_study" / "report"
     plots = {f"{name}.{kind}" for name in PLOTS for kind in ("png", "pdf")}
-    assert {path.name for path in made.iterdir()} == {f"report.{kind}" for kind in ("md", "csv", "tex", "html")} | plots
-    assert (made / "report.csv").read_text() == comma_separated(summary)
-    assert all(f"]({name}.png)" in (made / "report.md").read_text() for name in PLOTS)
+    assert {path.name for path in output.iterdir()} == {
+        f"report.{kind}" for kind in ("md", "csv", "tex", "html")
+    } | plots
+    assert (output / "report.csv").read_text() == csv_table(assembled)
+    assert all(f"]({name}.png)" in (output / "report.md").read_text() for name in PLOTS)
     printed = capsys.readouterr().out
-    assert "the page shows no predictions" in printed
+    assert "60 predictions are missing (20 images, 3 checkpoints)" in printed
     assert "Missing: pooling-none_seed-1" in printed
-    assert f"{made}/report.html" in printed
+    assert f"{output}/report.html" in printed
 
 
 PLOTS = ("learning_curves", "class_differences", "accuracy_latency")
+
+
+def test_column_group_per_dataset(tmp_path, capsys):
+    path = write_study(tmp_path, LEVELS, datasets=["camvid", "voc", "nyudv2"])
+    unfinished = [cell.name for cell in load_study(path).cells if cell.dataset == "nyudv2"]
+    study = finish(path, tmp_path / "runs", images=5, unfinished=unfinished)
+    output = tmp_path / "report"
+    report(path, tmp_path / "runs", output)
+    text = (output / "report.md").read_text()
+    rows, *class_tables = markdown_tables(text)
+    assert [row["pooling"] for row in rows] == ["none", "50 % [of it]", "a\\|b & c_d"]
+    assert len(class_tables) == 2
+    records = list(csv.DictReader((output / "report.csv").open()))
+    for name in ("camvid", "voc"):
+        files = (tmp_path / "runs" / study.name).glob(f"{name}_pooling-a-b-c-d_seed-*/*/results.json")
+        mean = np.mean([json.loads(file.read_text())["miou"] for file in files])
+        assert rows[2][f"{name}: mean IoU %"].startswith(f"{100 * mean:.2f} ±")
+        assert rows[2][f"{name}: parameters, M"] == "3.30"
+        assert float(records[2][f"{name}: mean"]) == pytest.approx(mean)
+        assert all((output / f"{plot}_{name}.{kind}").is_file() for plot in PLOTS for kind in ("png", "pdf"))
+        assert f"](class_differences_{name}.png)" in text
+    assert not any("nyudv2" in title for title in [*rows[0], *records[0]])
+    tex = (output / "report.tex").read_text()
+    assert r"\multicolumn{9}{c}{camvid} & \multicolumn{9}{c}{voc}" in tex
+    assert r"\cmidrule(lr){2-10}" in tex
+    assert "Missing dataset: nyudv2 (0 of 6 cells finished)." in capsys.readouterr().out

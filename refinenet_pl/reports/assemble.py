@@ -69,7 +69,8 @@ class DatasetReport:
         comparison: IoU per class of every two rows.
         plots: The plots.
         images: Images for the page; None if there are no predictions, or the data cannot be read.
-        images_message: Why images or predictions are missing; empty if none is.
+        missing: One sentence on missing predictions, with the command to run; empty if none is missing.
+        error: Why the images cannot be read; empty if they can.
     """
 
     name: str | None
@@ -78,7 +79,8 @@ class DatasetReport:
     comparison: ClassComparison
     plots: list[Plot]
     images: ReportImages | None
-    images_message: str
+    missing: str
+    error: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Report:
         notes: How to read the tables.
         records: Full-precision values of each row.
         datasets: One part per dataset with results.
-        missing_predictions: One line on predictions that the page lacks; empty if none is missing.
+        missing: One sentence on the missing predictions of all datasets; empty if none is missing.
     """
 
     name: str
@@ -111,7 +113,7 @@ class Report:
     notes: list[str]
     records: list[Record]
     datasets: list[DatasetReport]
-    missing_predictions: str
+    missing: str
 
     @property
     def numbered_sources(self) -> list[str]:
@@ -140,12 +142,12 @@ def assemble(summary: Summary) -> Report:
             _assemble_dataset(dataset, selection, describe_missing([selection], study.path, summary.folder))
             for dataset, selection in zip(summary.datasets, selections, strict=True)
         ],
-        missing_predictions=describe_missing(selections, study.path, summary.folder),
+        missing=describe_missing(selections, study.path, summary.folder),
     )
 
 
 def _assemble_dataset(dataset: DatasetSummary, selection: Selection, missing: str) -> DatasetReport:
-    images, message = None, missing
+    images, message = None, ""
     try:
         images = embed_images(selection)
     except UserError as error:  # the rest of a report does not need the data
@@ -157,7 +159,8 @@ def _assemble_dataset(dataset: DatasetSummary, selection: Selection, missing: st
         comparison=_compare_classes(dataset),
         plots=_plots(dataset),
         images=images,
-        images_message=message,
+        missing=missing,
+        error=message,
     )
 
 

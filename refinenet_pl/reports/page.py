@@ -38,7 +38,7 @@ def _dataset(dataset: DatasetReport) -> dict[str, Any]:
         **vars(dataset.comparison),
         "plots": [_plot(plot) for plot in dataset.plots],
         "images": None if dataset.images is None else vars(dataset.images),
-        "message": dataset.images_message,
+        "message": f"No images are shown: {dataset.error}" if dataset.error else dataset.missing,
     }
 
 

@@ -41,7 +41,7 @@ def report(study_file: str | Path, runs: str | Path = Path("runs"), output: str 
     for name, content in contents.items():
         with atomic_write(output / name) as file:
             file.write_bytes(content)
-    for line in [*assembled.warnings, assembled.missing_predictions]:
-        if line:
-            print(line)
+    errors = [f"The page shows no images: {dataset.error}" for dataset in assembled.datasets if dataset.error]
+    for line in filter(None, [*assembled.warnings, assembled.missing, *errors]):
+        print(line)
     print(f"report: {output}/report.html ({len(contents['report.html']) / 1e6:.1f} MB), report.md, .csv, .tex, plots")
