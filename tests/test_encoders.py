@@ -1,4 +1,4 @@
-"""Encoders: weights from files, what is refused and how it is said, and the statistics of their pixels."""
+"""Encoders: weight files, refused arguments, and pixel statistics."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +17,12 @@ from refinenet_pl.networks.encoders import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     MobileNetV2Taps,
+    is_weight_file,
     load_encoder_weights,
     make_encoder,
     pixel_statistics,
 )
+from refinenet_pl.networks.state_dict import read_state_dict
 
 State = dict[str, Tensor]
 
@@ -29,7 +31,7 @@ TINY = "tu-test_resnet"
 
 @pytest.fixture
 def classifier() -> State:
-    """The state dict of a classification network, as people have it in files."""
+    """The state dict of a classification network, as files hold it."""
     torch.manual_seed(1)
     state = timm.create_model("test_resnet", pretrained=False).state_dict()
     return {key: torch.randn_like(value) if value.is_floating_point() else value for key, value in state.items()}
@@ -45,13 +47,13 @@ WRAPPERS: dict[str, Callable[[State], dict[str, Any]]] = {
     "bare": lambda state: state,
     "state_dict": lambda state: {"state_dict": state, "epoch": 3},
     "model": lambda state: {"model": state},
-    "module. before each key": lambda state: {f"module.{key}": value for key, value in state.items()},
-    "without counts of batches": lambda state: {k: v for k, v in state.items() if "num_batches" not in k},
+    "parallel prefix": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "no num_batches_tracked": lambda state: {k: v for k, v in state.items() if "num_batches" not in k},
 }
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
-def test_weights_come_from_a_torch_file_in_any_usual_wrapper(
+def test_torch_file_in_usual_wrappers(
     wrap: Callable[[State], dict[str, Any]], classifier: State, tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.pth"
@@ -65,24 +67,35 @@ def test_weights_come_from_a_torch_file_in_any_usual_wrapper(
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet", "test_nfnet"])
-def test_weights_of_timms_families_come_from_safetensors(name: str, tmp_path: Path) -> None:
+def test_safetensors_of_timm_families(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     network: Any = timm.create_model(name, pretrained=False).eval()
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
-    maps = features(make_encoder(f"tu-{name}", 3, 5, str(tmp_path / "weights.safetensors")))
+    found = features(make_encoder(f"tu-{name}", 3, 5, str(tmp_path / "weights.safetensors")))
     torch.manual_seed(2)
     with torch.no_grad():
         expected = network.forward_intermediates(torch.rand(1, 3, 64, 64), intermediates_only=True)
-    torch.testing.assert_close(maps[-1], expected[-1])
+    torch.testing.assert_close(found[-1], expected[-1])
 
 
-def test_an_encoders_own_state_dict_fits_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [str, Path])
+def test_encoder_state_dict(kind: type, tmp_path: Path) -> None:
     torch.manual_seed(3)
     encoder = make_encoder(TINY, 3, 5, None)
-    torch.save(encoder.state_dict(), tmp_path / "own.pth")
-    again = make_encoder(TINY, 3, 5, str(tmp_path / "own.pth"))
-    for found, expected in zip(features(again), features(encoder), strict=True):
+    path = kind(tmp_path / "encoder.pth")
+    torch.save(encoder.state_dict(), path)
+    loaded = make_encoder(TINY, 3, 5, path)
+    for found, expected in zip(features(loaded), features(encoder), strict=True):
         assert torch.equal(found, expected)
+    load_encoder_weights(loaded, path)
+    assert read_state_dict(path).tensors.keys() == encoder.state_dict().keys()
+
+
+def test_weight_file_or_name() -> None:
+    for file in (Path("weights"), "weights.pth", "folder/weights", "weights.safetensors"):
+        assert is_weight_file(file)
+    for name in ("imagenet", "noisy-student", True, False, None):
+        assert not is_weight_file(name)
 
 
 def without(state: State, key: str) -> State:
@@ -100,7 +113,7 @@ DAMAGES: dict[str, tuple[Callable[[State], State], str]] = {
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGES.values(), ids=DAMAGES.keys())
-def test_a_key_that_does_not_fit_is_named(
+def test_mismatched_key_is_named(
     damage: Callable[[State], State], words: str, classifier: State, tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.pth"
@@ -110,7 +123,7 @@ def test_a_key_that_does_not_fit_is_named(
     assert str(path) in str(raised.value)
 
 
-def test_a_file_that_does_not_fit_changes_nothing(classifier: State, tmp_path: Path) -> None:
+def test_mismatch_changes_nothing(classifier: State, tmp_path: Path) -> None:
     encoder = make_encoder(TINY, 3, 5, None)
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     torch.save(without(classifier, "layer1.0.conv1.weight"), tmp_path / "weights.pth")
@@ -120,7 +133,7 @@ def test_a_file_that_does_not_fit_changes_nothing(classifier: State, tmp_path: P
 
 
 class Bomb:
-    """Pickles to a call that makes a file when it is read."""
+    """Pickles to a call that creates a file on unpickling."""
 
     def __init__(self, victim: Path) -> None:
         self.victim = victim
@@ -129,31 +142,31 @@ class Bomb:
         return (open, (str(self.victim), "w"))
 
 
-def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(classifier: State, tmp_path: Path) -> None:
+def test_pickle_with_code_is_refused(classifier: State, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     torch.save({"state_dict": classifier, "bomb": Bomb(victim)}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"weights\.pth safely"):
         make_encoder(TINY, 3, 5, str(tmp_path / "weights.pth"))
     assert not victim.exists()
     torch.load(tmp_path / "weights.pth", weights_only=False)
-    assert victim.exists(), "the file is harmless: this test shows nothing"
+    assert victim.exists(), "the pickle creates the file if it is allowed to"
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
+def test_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"not weights")
     with pytest.raises(UserError, match=name):
         make_encoder(TINY, 3, 5, str(tmp_path / name))
 
 
-def test_a_file_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
+def test_file_without_state_dict(tmp_path: Path) -> None:
     torch.save([torch.ones(1)], tmp_path / "weights.pth")
     with pytest.raises(UserError, match="holds list; expected a state dict"):
         make_encoder(TINY, 3, 5, str(tmp_path / "weights.pth"))
 
 
 @pytest.mark.parametrize("weights", ["nowhere.pth", "folder/nowhere"])
-def test_a_missing_file_is_named(weights: str) -> None:
+def test_missing_file_is_named(weights: str) -> None:
     with pytest.raises(UserError, match=f"no file {weights}"):
         make_encoder(TINY, 3, 5, weights)
 
@@ -168,18 +181,18 @@ def test_a_missing_file_is_named(weights: str) -> None:
         ("tu-test_vit", None, "tu-test_vit.*downsampling"),
     ],
 )
-def test_unknown_names_are_told_with_the_known_ones(name: str, weights: Any, words: str) -> None:
+def test_unknown_names_are_refused(name: str, weights: Any, words: str) -> None:
     with pytest.raises(UserError, match=words):
         make_encoder(name, 3, 5, weights)
 
 
 @pytest.mark.parametrize(("name", "weights"), [("resnet_18", "imagenet"), ("resnet18", "imagenette")])
-def test_statistics_of_unknown_names_are_refused(name: str, weights: str) -> None:
+def test_statistics_of_unknown_names(name: str, weights: str) -> None:
     with pytest.raises(UserError, match=f"{name}.*{weights}"):
         pixel_statistics(name, weights)
 
 
-def test_a_failed_download_says_which_weights_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_download_names_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("no connection")
 
@@ -190,7 +203,7 @@ def test_a_failed_download_says_which_weights_were_asked_for(monkeypatch: pytest
             call()
 
 
-def test_pixel_statistics_are_those_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixel_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     imagenet, half = (list(IMAGENET_MEAN), list(IMAGENET_STD)), ([0.5] * 3, [0.5] * 3)
     assert imagenet == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     assert pixel_statistics("resnet18", None) == imagenet
@@ -202,35 +215,35 @@ def test_pixel_statistics_are_those_of_the_weights(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_a_file_for_colors_serves_gray_images(name: str, tmp_path: Path) -> None:
+def test_rgb_file_serves_gray_images(name: str, tmp_path: Path) -> None:
     torch.manual_seed(4)
-    colored = make_encoder(name, 3, 3, None).eval()
-    torch.save(colored.state_dict(), tmp_path / "weights.pth")
+    rgb = make_encoder(name, 3, 3, None).eval()
+    torch.save(rgb.state_dict(), tmp_path / "weights.pth")
     gray = make_encoder(name, 1, 3, str(tmp_path / "weights.pth")).eval()
     image = torch.rand(1, 1, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(gray(image)[-1], colored(image.expand(-1, 3, -1, -1))[-1])
+        torch.testing.assert_close(gray(image)[-1], rgb(image.expand(-1, 3, -1, -1))[-1])
 
 
-def test_where_a_file_cannot_serve_gray_images_it_is_said(classifier: State, tmp_path: Path) -> None:
+def test_rgb_file_needs_three_channels(classifier: State, tmp_path: Path) -> None:
     torch.save(classifier, tmp_path / "weights.pth")
     with pytest.raises(UserError, match="takes 3 channels, not in_channels=1"):
         make_encoder(TINY, 1, 5, str(tmp_path / "weights.pth"))
 
 
 @pytest.mark.parametrize("depth", [3, 4, 5])
-def test_the_taps_of_mobilenet_lie_at_strides_2_to_32_and_two_share_a_stride(depth: int) -> None:
+def test_mobilenet_strides(depth: int) -> None:
     taps = MobileNetV2Taps(make_encoder("mobilenet_v2", 3, depth, None), depth)
-    maps = features(taps)
-    strides = [64 // x.shape[-1] for x in maps]
+    found = features(taps)
+    strides = [64 // x.shape[-1] for x in found]
     count = {3: 4, 4: 6, 5: 8}[depth]
     assert strides == [1, 2, 4, 8, 16, 16, 32, 32][:count]
-    assert [x.shape[1] for x in maps] == taps.out_channels == [3, 16, 24, 32, 64, 96, 160, 320][:count]
+    assert [x.shape[1] for x in found] == taps.out_channels == [3, 16, 24, 32, 64, 96, 160, 320][:count]
     assert taps.output_stride == strides[-1]
-    assert sum(taps.maps_per_stride) == count - 2
+    assert sum(taps.features_per_stride) == count - 2
 
 
-def test_torchvisions_mobilenet_file_gives_torchvisions_features(real_data: Path) -> None:
+def test_mobilenet_matches_torchvision(real_data: Path) -> None:
     path = real_data / "weights" / "mobilenet_v2-b0353104.pth"
     original = torchvision.models.mobilenet_v2()
     original.load_state_dict(torch.load(path, weights_only=True))

@@ -260,6 +260,7 @@ def test_peak_memory_is_one_tensor_and_batch(
         ({"window": (32, 64), "stride": 33}, r"stride is \[33, 33\]"),
         ({"window": (0, 32)}, r"inference\.window is \(0, 32\); expected one positive number of pixels or a pair"),
         ({"window": 0}, r"inference\.window is 0; expected"),
+        ({"window": True}, r"inference\.window is True; expected"),
         ({"window": (32, 32, 32)}, r"inference\.window is \(32, 32, 32\); expected"),
         ({"window": 32, "stride": -1}, r"inference\.stride is -1; expected"),
         ({"window": "32"}, r"inference\.window is '32'; expected"),

@@ -1,4 +1,4 @@
-"""Both networks as wholes: sizes, counts, geometry, smp's conventions, saving and compiling."""
+"""RefineNet and Light-Weight RefineNet: sizes, geometry, smp's conventions, saving, compiling."""
 
 import inspect
 from collections.abc import Callable
@@ -24,14 +24,14 @@ both = pytest.mark.parametrize("network", NETWORKS)
 
 
 def small(network: Network, **options: Any) -> Any:
-    """A network of a size for tests, in evaluation mode."""
+    """Make a small network in evaluation mode."""
     torch.manual_seed(0)
     tiny = {"encoder_name": "tu-test_resnet.r160_in1k", "encoder_weights": None, "decoder_channels": WIDTHS}
-    return strengthened(network(**{**tiny, **options})).eval()
+    return with_large_weights(network(**{**tiny, **options})).eval()
 
 
-def strengthened(network: Any) -> Any:
-    """Decoder weights large enough that every level is seen in the output."""
+def with_large_weights(network: Any) -> Any:
+    """Draw decoder weights so large that every level affects the output."""
     with torch.no_grad():
         for module in [*network.decoder.modules(), *network.segmentation_head.modules()]:
             if isinstance(module, nn.Conv2d):
@@ -40,7 +40,7 @@ def strengthened(network: Any) -> Any:
 
 
 def on_meta(network: Network, **options: Any) -> Any:
-    """A network without memory for its weights: enough for counting them."""
+    """Make a network without memory for its weights, to count them."""
     with torch.device("meta"):
         return network(encoder_weights=None, **options)
 
@@ -64,25 +64,25 @@ def count(module: nn.Module) -> int:
         (LightWeightRefineNet, "resnet152", 40, 62_037_096),
     ],
 )
-def test_parameters_are_as_many_as_published(network: Network, encoder: str, classes: int, published: int) -> None:
+def test_published_parameter_counts(network: Network, encoder: str, classes: int, published: int) -> None:
     assert count(on_meta(network, encoder_name=encoder, classes=classes)) == published
 
 
 @pytest.mark.parametrize(("network", "published"), [(RefineNet, 75_552_277), (LightWeightRefineNet, 3_849_493)])
-def test_encoder_and_decoder_have_their_published_shares(network: Network, published: int) -> None:
+def test_published_decoder_parameters(network: Network, published: int) -> None:
     whole = on_meta(network, encoder_name="resnet50", classes=21)
     assert count(whole.encoder) == 23_508_032
     assert count(whole.decoder) + count(whole.segmentation_head) == published
 
 
-def test_the_mobile_network_has_about_as_many_parameters_as_published() -> None:
+def test_published_mobile_parameters() -> None:
     mobile = on_meta(LightWeightRefineNet, encoder_name="mobilenet_v2", classes=21)
     assert count(mobile) == pytest.approx(3.285e6, rel=1e-3)
     assert mobile.encoder.out_channels[2:] == [24, 32, 64, 96, 160, 320]
 
 
 @both
-def test_the_networks_take_the_arguments_of_smps_models(network: Network) -> None:
+def test_arguments_of_smp_models(network: Network) -> None:
     assert issubclass(network, smp.base.SegmentationModel)
     parameters, smps = inspect.signature(network).parameters, inspect.signature(smp.FPN).parameters
     names = [name for name in smps if not name.startswith(("decoder_", "upsampling", "kwargs"))]
@@ -94,7 +94,7 @@ def test_the_networks_take_the_arguments_of_smps_models(network: Network) -> Non
 
 @both
 @pytest.mark.parametrize("size", SIZES)
-def test_any_size_in_is_the_same_size_out(network: Network, size: tuple[int, int]) -> None:
+def test_output_has_input_size(network: Network, size: tuple[int, int]) -> None:
     with torch.no_grad():
         assert small(network, classes=3)(torch.rand(2, 3, *size)).shape == (2, 3, *size)
 
@@ -102,9 +102,7 @@ def test_any_size_in_is_the_same_size_out(network: Network, size: tuple[int, int
 @both
 @pytest.mark.parametrize("encoder", ["resnet18", "mobilenet_v2"])
 @pytest.mark.parametrize("size", SIZES)
-def test_logits_are_a_quarter_of_the_image_and_upsampled_are_the_output(
-    network: Network, encoder: str, size: tuple[int, int]
-) -> None:
+def test_logits_have_stride_4(network: Network, encoder: str, size: tuple[int, int]) -> None:
     whole, images = small(network, encoder_name=encoder, classes=3), torch.rand(1, 3, *size)
     with torch.no_grad():
         logits, output = whole.forward_logits(images), whole(images)
@@ -114,7 +112,7 @@ def test_logits_are_a_quarter_of_the_image_and_upsampled_are_the_output(
 
 @both
 @pytest.mark.parametrize(("depth", "blocks"), [(3, 2), (4, 3), (5, 4)])
-def test_a_shallower_encoder_means_fewer_blocks(network: Network, depth: int, blocks: int) -> None:
+def test_shallow_encoder_has_fewer_blocks(network: Network, depth: int, blocks: int) -> None:
     whole = small(network, encoder_depth=depth, in_channels=1, classes=7)
     assert len(whole.decoder.blocks) == blocks
     with torch.no_grad():
@@ -123,39 +121,39 @@ def test_a_shallower_encoder_means_fewer_blocks(network: Network, depth: int, bl
 
 
 @both
-def test_aux_params_add_a_classification_of_the_coarsest_map(network: Network) -> None:
+def test_aux_params_add_classification(network: Network) -> None:
     whole, images = small(network, classes=2, aux_params={"classes": 5, "dropout": 0.5}), torch.rand(3, 3, 64, 64)
     with torch.no_grad():
-        masks, scores = whole(images)
+        masks, class_logits = whole(images)
         linear = whole.classification_head[3]
         coarsest = whole.encoder(images)[-1].mean((2, 3))
     assert masks.shape == (3, 2, 64, 64)
-    torch.testing.assert_close(scores, F.linear(coarsest, linear.weight, linear.bias))
+    torch.testing.assert_close(class_logits, F.linear(coarsest, linear.weight, linear.bias))
 
 
 @both
-def test_the_activation_applies_to_the_output_and_not_to_the_logits(network: Network) -> None:
+def test_activation_applies_to_output(network: Network) -> None:
     whole, plain, images = small(network, activation="sigmoid"), small(network), torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(whole(images), plain(images).sigmoid())
         torch.testing.assert_close(whole.forward_logits(images), plain.forward_logits(images))
 
 
-def symmetrize(network: nn.Module, turn: Callable[[Tensor], Tensor]) -> None:
+def symmetrize(network: nn.Module, transform: Callable[[Tensor], Tensor]) -> None:
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
-                module.weight.copy_((module.weight + turn(module.weight)) / 2)
+                module.weight.copy_((module.weight + transform(module.weight)) / 2)
 
 
-TURNS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mirrored": lambda x: x.flip(-1),
+SYMMETRIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "flipped": lambda x: x.flip(-1),
     "upside down": lambda x: x.flip(-2),
     "transposed": lambda x: x.mT,
 }
 
 
-@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS.keys())
+@pytest.mark.parametrize("transform", SYMMETRIES.values(), ids=SYMMETRIES.keys())
 @pytest.mark.parametrize(
     ("network", "encoder"),
     [
@@ -164,20 +162,18 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
         (LightWeightRefineNet, "mobilenet_v2"),
     ],
 )
-def test_nothing_in_the_geometry_favors_a_side(
-    network: Network, encoder: str, turn: Callable[[Tensor], Tensor]
-) -> None:
-    # At sizes 32 k + 1 strided convolutions sample symmetrically, so that any shift is the decoder's.
+def test_geometry_is_symmetric(network: Network, encoder: str, transform: Callable[[Tensor], Tensor]) -> None:
+    # At sizes 32 k + 1 strided convolutions sample symmetrically, so any shift comes from the decoder.
     whole, images = small(network, encoder_name=encoder), torch.rand(1, 3, 65, 97)
-    symmetrize(whole, turn)
+    symmetrize(whole, transform)
     with torch.no_grad():
-        expected, found = turn(whole(images)), whole(turn(images))
+        expected, found = transform(whole(images)), whole(transform(images))
     assert expected.std() > 1e-3
     torch.testing.assert_close(found / expected.std(), expected / expected.std(), atol=1e-3, rtol=0)
 
 
-def draw_hills(network: Any) -> None:
-    """Make a network answer to a dot with a hill: the encoder smooths, the decoder sums its maps as they are."""
+def make_smoothing(network: Any) -> None:
+    """Make a network turn a dot into a smooth peak: the encoder smooths, the decoder sums its feature maps."""
     with torch.no_grad():
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d):
@@ -195,59 +191,59 @@ def draw_hills(network: Any) -> None:
     ("network", "encoder"),
     [(RefineNet, "resnet18"), (LightWeightRefineNet, "resnet18"), (LightWeightRefineNet, "mobilenet_v2")],
 )
-def test_a_mask_does_not_shift_against_its_image(network: Network, encoder: str, size: tuple[int, int]) -> None:
+def test_output_is_aligned_with_image(network: Network, encoder: str, size: tuple[int, int]) -> None:
     whole = small(network, encoder_name=encoder, pooling=None)
-    draw_hills(whole)
+    make_smoothing(whole)
     images = torch.zeros(5, 3, *size)
     dots = [(y, x) for y in (24, size[0] - 25) for x in (24, size[1] - 25)]
     for image, (y, x) in zip(images, dots, strict=False):
         image[:, y - 1 : y + 2, x - 1 : x + 2] = 1.0
     with torch.no_grad():
         output = whole(images)
-    hills = (output[:4] - output[4])[:, 0].double()
-    for hill, (y, x) in zip(hills, dots, strict=True):
-        top = (hill > 0.98 * hill.max()).nonzero().double().mean(0)
-        assert (top - torch.tensor([y, x])).abs().max() <= 6, f"a dot at {y, x} is seen at {top.tolist()}"
+    peaks = (output[:4] - output[4])[:, 0].double()
+    for peak, (y, x) in zip(peaks, dots, strict=True):
+        center = (peak > 0.98 * peak.max()).nonzero().double().mean(0)
+        assert (center - torch.tensor([y, x])).abs().max() <= 6, f"the dot at {y, x} appears at {center.tolist()}"
 
 
 @pytest.mark.parametrize(
-    ("num_blocks", "depth", "shares"),
+    ("num_blocks", "depth", "levels"),
     [(4, 5, [1, 1, 1, 1]), (2, 5, [2, 2]), (1, 5, [4]), (4, 4, [1, 1, 1]), (2, 4, [2, 1]), (4, 3, [1, 1])],
 )
-def test_blocks_share_the_levels_as_in_the_papers_variants(num_blocks: int, depth: int, shares: list[int]) -> None:
+def test_levels_per_block(num_blocks: int, depth: int, levels: list[int]) -> None:
     whole = small(RefineNet, num_blocks=num_blocks, encoder_depth=depth)
-    assert [len(block.reduce) for block in whole.decoder.blocks] == shares
+    assert [len(block.reduce) for block in whole.decoder.blocks] == levels
     assert whole.decoder.taps == sorted(whole.decoder.taps, reverse=True), "coarse to fine"
     with torch.no_grad():
         assert whole(torch.rand(1, 3, 64, 64)).shape == (1, 1, 64, 64)
 
 
-def test_two_image_scales_mean_two_encoders_in_every_block() -> None:
+def test_two_image_scales() -> None:
     whole = small(RefineNet, image_scales=(1.2, 0.6))
     encoders = [whole.encoder, *whole.encoders_at_other_scales]
     assert len(encoders) == 2
     assert not set(map(id, encoders[0].parameters())) & set(map(id, encoders[1].parameters()))
     assert [len(block.reduce) for block in whole.decoder.blocks] == [2, 2, 2, 2]
     assert [len(block.input_units) for block in whole.decoder.blocks] == [2, 3, 3, 3]
-    seen: list[torch.Size] = []
+    sizes: list[torch.Size] = []
     for encoder in encoders:
-        encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-2:]))
+        encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[-2:]))
     with torch.no_grad():
         assert whole(torch.rand(1, 3, 50, 80)).shape == (1, 1, 50, 80)
-    assert seen == [(60, 96), (30, 48)]
+    assert sizes == [(60, 96), (30, 48)]
 
 
-def test_every_encoder_has_a_say_at_every_level() -> None:
+def test_all_encoders_affect_all_levels() -> None:
     whole = small(RefineNet, image_scales=(1.2, 0.6))
     features = [x.detach().requires_grad_() for x in whole.features(torch.rand(1, 3, 64, 64))]
     whole.decoder(features).sum().backward()
     used = [x.grad is not None and bool(x.grad.any()) for x in features]
-    assert used == [False, False, True, True, True, True] * 2, "the image and the map at stride 2 are not used"
+    assert used == [False, False, True, True, True, True] * 2, "the image and stride 2 are not used"
 
 
 @pytest.mark.parametrize("kind", [None, "original", "improved"])
 @both
-def test_chained_pooling_can_be_left_out(network: Network, kind: Any) -> None:
+def test_chained_pooling_is_optional(network: Network, kind: Any) -> None:
     whole = small(network, pooling=kind, pooling_blocks=2)
     assert [len(block.pooling.convs) for block in whole.decoder.blocks] == [2 if kind else 0] * 4
     if kind:
@@ -256,19 +252,21 @@ def test_chained_pooling_can_be_left_out(network: Network, kind: Any) -> None:
         assert whole(torch.rand(1, 3, 64, 64)).shape == (1, 1, 64, 64)
 
 
-def test_the_decoder_starts_small_and_without_biases() -> None:
+def test_decoder_initialization() -> None:
     torch.manual_seed(0)
     whole = RefineNet("resnet18", encoder_weights=None)
     named = [*whole.decoder.named_parameters(), *whole.segmentation_head.named_parameters()]
     weights = torch.cat([parameter.flatten() for name, parameter in named if name.endswith("weight")])
     assert abs(weights.mean().item()) < 1e-5
     assert weights.std().item() == pytest.approx(0.01, rel=1e-3)
-    assert (weights.abs() > 0.03).float().mean().item() == pytest.approx(0.0027, rel=0.02), "three sigma of a normal"
+    assert (weights.abs() > 0.03).float().mean().item() == pytest.approx(0.0027, rel=0.02), (
+        "beyond three standard deviations"
+    )
     assert not any(parameter.any() for name, parameter in named if name.endswith("bias"))
 
 
-def share_dropped(decoder: nn.Module, features: list[Tensor]) -> list[float]:
-    """Of each used map, the share of values that the decoder never sees: their gradient is exactly 0."""
+def dropped_fractions(decoder: nn.Module, features: list[Tensor]) -> list[float]:
+    """Measure the fraction of each used feature map that dropout removes: its gradient is exactly 0."""
     features = [x.clone().requires_grad_() for x in features]
     decoder(features).square().sum().backward()
     return [round((x.grad == 0).double().mean().item(), 1) for x in features if x.grad is not None]
@@ -278,31 +276,29 @@ def share_dropped(decoder: nn.Module, features: list[Tensor]) -> list[float]:
     ("network", "options", "encoders"),
     [(RefineNet, {}, 1), (RefineNet, {"image_scales": (1.2, 0.6)}, 2), (LightWeightRefineNet, {}, 1)],
 )
-def test_dropout_cuts_half_of_the_two_coarse_maps_in_training_only(
-    network: Network, options: dict[str, Any], encoders: int
-) -> None:
+def test_dropout_on_coarse_features(network: Network, options: dict[str, Any], encoders: int) -> None:
     decoder = small(network, **options).decoder.double()
     widths = [3, 32, 32, 48, 192, 96] * encoders
     features = [torch.randn(1, width, 16, 16, dtype=torch.float64) for width in widths]
-    assert share_dropped(decoder.eval(), features) == [0, 0, 0, 0] * encoders
-    assert share_dropped(decoder.train(), features) == [0, 0, 0.5, 0.5] * encoders, "stride 4, 8, 16, 32"
+    assert dropped_fractions(decoder.eval(), features) == [0, 0, 0, 0] * encoders
+    assert dropped_fractions(decoder.train(), features) == [0, 0, 0.5, 0.5] * encoders, "stride 4, 8, 16, 32"
 
 
-def test_the_mobile_network_drops_nothing() -> None:
+def test_mobile_network_has_no_dropout() -> None:
     decoder = small(LightWeightRefineNet, encoder_name="mobilenet_v2").decoder
     assert not [module for module in decoder.modules() if isinstance(module, nn.Dropout)]
 
 
 @pytest.mark.parametrize(("network", "ratios"), [(RefineNet, {0.0, 2.0}), (LightWeightRefineNet, {1.0})])
-def test_only_the_full_network_drops_before_the_classifier(network: Network, ratios: set[float]) -> None:
+def test_dropout_before_classifier(network: Network, ratios: set[float]) -> None:
     decoder = small(network).decoder
     features = [torch.randn(1, width, 16, 16) for width in [3, 32, 32, 48, 192, 96]]
     with torch.no_grad():
-        calm = decoder(features)
+        evaluated = decoder(features)
         decoder.train()
         decoder.tap_dropout.p = 0.0
         trained = decoder(features)
-    assert set((trained / calm)[calm != 0].round(decimals=3).tolist()) == ratios
+    assert set((trained / evaluated)[evaluated != 0].round(decimals=3).tolist()) == ratios
 
 
 @pytest.mark.parametrize(
@@ -314,25 +310,25 @@ def test_only_the_full_network_drops_before_the_classifier(network: Network, rat
         (LightWeightRefineNet, {"encoder_name": "mobilenet_v2"}),
     ],
 )
-def test_a_saved_network_comes_back_the_same(network: Network, options: dict[str, Any], tmp_path: Path) -> None:
+def test_save_and_load(network: Network, options: dict[str, Any], tmp_path: Path) -> None:
     whole, images = small(network, **options), torch.rand(1, 3, 64, 64)
     whole.save_pretrained(tmp_path)
-    again = network.from_pretrained(tmp_path).eval()
-    assert type(again) is network
+    loaded = network.from_pretrained(tmp_path).eval()
+    assert type(loaded) is network
     with torch.no_grad():
-        assert torch.equal(whole(images), again(images))
+        assert torch.equal(whole(images), loaded(images))
 
 
 @both
-def test_a_saved_network_does_not_ask_for_the_file_of_its_encoder_again(network: Network, tmp_path: Path) -> None:
+def test_saved_network_is_self_contained(network: Network, tmp_path: Path) -> None:
     weights = tmp_path / "encoder.pth"
     torch.save(small(network).encoder.state_dict(), weights)
-    whole, images = small(network, encoder_weights=str(weights)), torch.rand(1, 3, 64, 64)
+    whole, images = small(network, encoder_weights=weights), torch.rand(1, 3, 64, 64)
     whole.save_pretrained(tmp_path / "saved")
     weights.unlink()
-    again = network.from_pretrained(tmp_path / "saved").eval()
+    loaded = network.from_pretrained(tmp_path / "saved").eval()
     with torch.no_grad():
-        assert torch.equal(whole(images), again(images))
+        assert torch.equal(whole(images), loaded(images))
 
 
 def compiled(network: nn.Module, _: Tensor) -> Callable[[Tensor], Tensor]:
@@ -360,7 +356,7 @@ def scripted(network: nn.Module, _: Tensor) -> Callable[[Tensor], Tensor]:
         pytest.param(LightWeightRefineNet, {"encoder_name": "mobilenet_v2"}, marks=pytest.mark.slow, id="mobile"),
     ],
 )
-def test_a_network_can_be_compiled_exported_and_scripted(
+def test_compile_export_script(
     network: Network, options: dict[str, Any], transform: Callable[[nn.Module, Tensor], Callable[[Tensor], Tensor]]
 ) -> None:
     whole, images = small(network, **options), torch.rand(2, 3, 64, 64)
@@ -373,7 +369,7 @@ def test_a_network_can_be_compiled_exported_and_scripted(
     "encoder",
     ["mobilenet_v2", "efficientnet-b0", "mit_b0", "vgg11_bn", "tu-convnext_atto", "tu-mobilenetv3_small_100"],
 )
-def test_encoders_of_many_families_fit(network: Network, encoder: str) -> None:
+def test_encoder_families(network: Network, encoder: str) -> None:
     whole = small(network, encoder_name=encoder, classes=2)
     with torch.no_grad():
         assert whole(torch.rand(1, 3, 65, 97)).shape == (1, 2, 65, 97)
@@ -389,7 +385,7 @@ def test_encoders_of_many_families_fit(network: Network, encoder: str) -> None:
         ({"decoder_channels": (16, 8)}, "decoder_channels has 2 entries.*needs 4"),
     ],
 )
-def test_arguments_that_do_not_fit_are_named(network: Network, options: dict[str, Any], words: str) -> None:
+def test_unsuitable_arguments(network: Network, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         small(network, **options)
 
@@ -397,6 +393,6 @@ def test_arguments_that_do_not_fit_are_named(network: Network, options: dict[str
 @pytest.mark.parametrize(
     ("options", "words"), [({"num_blocks": 3}, "num_blocks is 3"), ({"image_scales": ()}, "image_scales is empty")]
 )
-def test_variants_that_do_not_exist_are_refused(options: dict[str, Any], words: str) -> None:
+def test_unknown_variants(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         small(RefineNet, **options)

@@ -121,6 +121,7 @@ def test_orientation_is_applied(tmp_path: Path):
         (np.zeros((5, 6, 4), np.uint8), r"\[5, 6, 4\]"),
         (np.zeros((1, 5, 6, 3), np.uint8), r"\[1, 5, 6, 3\]"),
         (np.array(["a"]), r"<U1 \[1\]"),
+        (rgb() > 9, r"bool \[50, 70, 3\]; expected uint8"),
         (torch.zeros(3, 5, 6), r"torch\.float32 \[3, 5, 6\]"),
         (torch.zeros(1, 5, 6, dtype=torch.uint8), r"torch\.uint8 \[1, 5, 6\].*tensor \[3, H, W\]"),
         (torch.zeros(3, 0, 6, dtype=torch.uint8), "no pixels"),
@@ -144,8 +145,14 @@ def test_overlay_blends_class_colors(segmenter: Segmenter):
         assert np.abs(np.asarray(image) - exact).max() <= 0.5 + 1e-4
 
 
-def test_class_names_are_a_list(segmenter: Segmenter):
+def test_overlay_needs_class_colors(network: nn.Module):
+    with pytest.raises(UserError, match="class_colors is empty"):
+        Segmenter(network, Preprocessing()).overlay(rgb())
+
+
+def test_class_names_and_colors(segmenter: Segmenter):
     assert segmenter.class_names == list(CLASSES.names)
+    assert segmenter.class_colors == list(CLASSES.colors)
 
 
 def test_to_moves_network_and_normalization(network: nn.Module):

@@ -1,4 +1,4 @@
-"""The two-minute study, as the README has it: run, and reported on."""
+"""The two-minute study of the README runs and gives a report."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     return folder / "runs" / "chained_pooling_scenes"
 
 
-def test_the_report_has_the_figures_of_the_runs(folder):
+def test_report_has_the_metrics_of_runs(folder):
     with (folder / "report" / "report.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["pooling"] for row in rows] == ["none", "original", "improved"]
@@ -29,10 +29,10 @@ def test_the_report_has_the_figures_of_the_runs(folder):
     for row in rows:
         (path,) = folder.glob(f"pooling-{row['pooling']}_seed-0/*/results.json")
         matrix = np.array(json.loads(path.read_text())["confusion_matrix"])
-        hits = np.diag(matrix)
-        miou[row["pooling"]] = (hits / (matrix.sum(0) + matrix.sum(1) - hits)).mean()
+        correct = np.diag(matrix)
+        miou[row["pooling"]] = (correct / (matrix.sum(0) + matrix.sum(1) - correct)).mean()
         assert float(row["mean"]) == pytest.approx(miou[row["pooling"]], rel=1e-12)
-    assert min(miou.values()) > 0.1  # a network that says one class throughout has less than a tenth
+    assert min(miou.values()) > 0.1  # a network that predicts one class everywhere has less than 0.1
     for row in rows[1:]:
         assert float(row["difference"]) == pytest.approx(miou[row["pooling"]] - miou["none"], abs=1e-12)
         assert float(row["difference_low"]) <= float(row["difference"]) <= float(row["difference_high"])
@@ -40,7 +40,7 @@ def test_the_report_has_the_figures_of_the_runs(folder):
         assert float(row["parameters"]) > float(rows[0]["parameters"])
 
 
-def test_the_report_is_there_in_every_form(folder):
+def test_report_has_all_formats(folder):
     names = {path.name for path in (folder / "report").iterdir()}
     assert {"report.md", "report.csv", "report.tex", "report.html"} <= names
     assert {path.suffix for path in (folder / "report").iterdir()} >= {".png", ".pdf"}

@@ -1,4 +1,4 @@
-"""The sweep file of a study: by W&B's own schema, and by the cells that it spans."""
+"""The sweep file of a study follows W&B's schema and spans the study's cells."""
 
 import json
 from importlib.util import find_spec
@@ -8,11 +8,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from helpers.commands import fit_options, only_run, refinenet_process
+from helpers.commands import fit_options, only_run, refinenet, refinenet_process
 from helpers.fake_data import make_camvid
+from helpers.tiny_study import NETWORK, write_datasets_study, write_yaml
 from helpers.wandb_reader import read_offline_run
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.studies.commands import cell_groups
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.study import Study, row_name
 from refinenet_pl.studies.sweep import sweep, write_sweep
@@ -26,7 +28,7 @@ ROWS = [{"pooling": "none", "learning_rate": "high"}, {"pooling": "original", "l
 
 @pytest.fixture(scope="module")
 def schema() -> dict:
-    """What W&B's own package takes. Read, not imported: the package asks for an older numpy than ours."""
+    """Return W&B's schema. The package is not imported, because it needs an older numpy than this project."""
     package = find_spec("sweeps")
     if package is None or not package.submodule_search_locations:
         pytest.skip("the package `sweeps` is not installed: pip install --no-deps sweeps")
@@ -34,24 +36,23 @@ def schema() -> dict:
 
 
 def make_study(folder: Path, logger: object = None, **content: object) -> Study:
-    base = {"model": {}, "data": {}, "trainer": {"logger": logger}}
-    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    base = {"model": {"network": NETWORK}, "data": {"class_path": "CamVidDataModule"}, "trainer": {"logger": logger}}
+    write_yaml(folder / "base.yaml", base)
     study = {"base": "base.yaml", "image_size": [48, 64], "factors": FACTORS, "seeds": [0, 7], **content}
-    (folder / "pooled.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
-    return load_study(folder / "pooled.yaml")
+    return load_study(write_yaml(folder / "pooled.yaml", study))
 
 
 def written(study: Study, *options: str) -> dict:
-    """A sweep as W&B reads it."""
+    """Return a sweep as W&B reads it."""
     path = study.path.with_name("sweep.yaml")
     write_sweep(path, sweep(study, options))
     return yaml.safe_load(path.read_text())
 
 
 def spanned(content: dict) -> list[dict]:
-    """Every combination of the values of a grid."""
+    """Return every combination of the values of a grid."""
     values = {name: parameter["values"] for name, parameter in content["parameters"].items()}
-    return [dict(zip(values, drawn, strict=True)) for drawn in product(*values.values())]
+    return [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]
 
 
 def as_sets(dicts: list[dict]) -> list[list]:
@@ -59,35 +60,50 @@ def as_sets(dicts: list[dict]) -> list[list]:
 
 
 @pytest.mark.parametrize("rows", [None, ROWS])
-def test_the_file_is_a_sweep_by_the_schema_of_wandb(schema, rows, tmp_path):
+def test_file_follows_the_schema(schema, rows, tmp_path):
     logger = {"class_path": "WandbLogger", "init_args": {"project": "pools"}}
     content = written(make_study(tmp_path, logger, rows=rows))
     jsonschema.validate(content, schema)
     assert (content["method"], content["project"]) == ("grid", "pools")
 
 
-def test_a_file_that_is_no_sweep_fails_the_schema(schema, tmp_path):
+def test_schema_refuses_other_files(schema, tmp_path):
     content = written(make_study(tmp_path))
     for broken in ({"method": "gird"}, {"parameters": {"seed": {"value": [0], "values": []}}}, {"unknown": 1}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(content | broken, schema)
 
 
-def test_a_full_grid_spans_the_levels_and_seeds_of_the_cells(tmp_path):
+def test_grid_spans_the_cells(tmp_path):
     study = make_study(tmp_path)
     expected = [{**cell.levels, "seed": cell.seed} for cell in study.cells]
     assert len(expected) == 12
     assert as_sets(spanned(written(study))) == as_sets(expected)
 
 
-def test_listed_rows_span_the_rows_and_seeds_of_the_cells(tmp_path):
+def test_listed_rows_span_the_cells(tmp_path):
     study = make_study(tmp_path, rows=ROWS)
     expected = [{"row": row_name(cell.levels), "seed": cell.seed} for cell in study.cells]
     assert len(expected) == 4
     assert as_sets(spanned(written(study))) == as_sets(expected)
 
 
-def test_agents_run_the_study_by_its_path_with_the_options(tmp_path):
+@pytest.mark.parametrize("rows", [None, [{"pooling": "none"}]])
+def test_dataset_is_a_parameter(schema, rows, tmp_path):
+    study = load_study(write_datasets_study(tmp_path, rows=rows, seeds=[0, 7]))
+    content = written(study)
+    jsonschema.validate(content, schema)
+    assert content["parameters"]["dataset"] == {"values": ["camvid", "person_part"]}
+    # Each combination selects one cell.
+    selected = [
+        cell_groups(study, tmp_path, {}, {name: str(value) for name, value in combination.items()})
+        for combination in spanned(content)
+    ]
+    names = [cell.name for groups in selected for group in groups for cell in group.cells]
+    assert sorted(names) == sorted(cell.name for cell in study.cells)
+
+
+def test_agents_pass_the_options(tmp_path):
     study = make_study(tmp_path)
     content = written(study, "--runs", "elsewhere")
     path = str(tmp_path / "pooled.yaml")
@@ -97,13 +113,22 @@ def test_agents_run_the_study_by_its_path_with_the_options(tmp_path):
     assert "project" not in content
 
 
-def test_a_factor_that_cannot_be_a_parameter_is_refused(tmp_path):
+def test_command_writes_the_options(tmp_path, monkeypatch, capsys):
+    study = make_study(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert refinenet(monkeypatch, "study", "sweep", study.path, "--runs=r", "--trainer.max_time", "24:00:00:00") == 0
+    assert "wandb sweep pooled_sweep.yaml" in capsys.readouterr().out
+    command = yaml.safe_load((tmp_path / "pooled_sweep.yaml").read_text())["command"]
+    assert command[4:] == ["--runs", "r", "--trainer.max_time=24:00:00:00", "--only", "${args_no_hyphens}"]
+
+
+def test_factor_name_is_refused(tmp_path):
     study = make_study(tmp_path, factors={"kind of pooling": {"none": {}}})
     with pytest.raises(UserError, match="kind of pooling"):
         sweep(study)
 
 
-def test_a_run_that_an_agent_starts_has_the_id_of_the_sweep(tmp_path, monkeypatch):
+def test_agents_run_has_its_given_id(tmp_path, monkeypatch):
     for name, value in {"MODE": "offline", "SWEEP_ID": "sweep1", "RUN_ID": "given1", "DIR": str(tmp_path)}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     done = refinenet_process(

@@ -93,9 +93,8 @@ def split_command(args: list[str]) -> tuple[str | None, list[str]]:
             return " ".join(args[:count]), args[count:]
     if not words or (len(words) == 1 and listed_commands(words)):
         return None, words
-    raise UserError(
-        f"no command {' '.join(words)!r}; expected one of: {', '.join(listed_commands(words[:1]) or COMMANDS)}"
-    )
+    expected = join(listed_commands(words[:1]) or COMMANDS)
+    raise UserError(f"no command {' '.join(words)!r}; expected one of: {expected}")
 
 
 def listed_commands(first_words: Sequence[str]) -> dict[str, Command]:

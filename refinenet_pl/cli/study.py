@@ -6,12 +6,13 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 FIT_SECTIONS = ("model", "data", "trainer", "checkpoint")
-"""Sections of the configuration that study commands pass on to `refinenet fit`."""
+"""Sections of the configuration whose options study commands pass to `refinenet fit`."""
 
 
 def study_parser(name: str, description: str) -> ArgumentParser:
     """Return a parser with the options of every study command."""
-    parser = ArgumentParser(prog=f"refinenet {name}", description=description)
+    # Values are JSON or text. YAML would turn the time limit 24:00:00:00 into a number before `fit` sees it.
+    parser = ArgumentParser(prog=f"refinenet {name}", description=description, parser_mode="json")
     parser.add_argument("file", type=Path, help="YAML of the study.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
     return parser
@@ -20,11 +21,8 @@ def study_parser(name: str, description: str) -> ArgumentParser:
 def add_fit_options(parser: ArgumentParser) -> None:
     """Accept options of `refinenet fit`, such as --data.root=/data/voc, for every cell."""
     for section in FIT_SECTIONS:
-        parser.add_argument(
-            f"--{section}",
-            type=dict[str, Any],
-            help=f"Options of `refinenet fit`, for every cell: --{section}.NAME=VALUE.",
-        )
+        help_text = f"Options of `refinenet fit` for every cell: --{section}.NAME=VALUE."
+        parser.add_argument(f"--{section}", type=dict[str, Any], help=help_text)
 
 
 def fit_options(options: Namespace) -> dict[str, Any]:

@@ -21,9 +21,8 @@ from refinenet_pl.text import duration
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and run the cells."""
-    parser = study_parser(
-        name, "Run every unfinished cell of a study in a process of its own. Interrupted cells resume."
-    )
+    description = "Run every unfinished cell of a study in a process of its own. Interrupted cells resume."
+    parser = study_parser(name, description)
     parser.add_argument(
         "--devices", type=int | None, help="GPUs to use, or CPU processes at a time. The default is all GPUs."
     )
@@ -52,7 +51,7 @@ def run(name: str, args: list[str]) -> None:
         measure_inference(study, options.runs)
     if progress.failed:
         failures = "".join(f"\n  {cell}: {message}" for cell, message in progress.failed.items())
-        raise UserError(f"{len(progress.failed)} cells failed; run the same command to try them again:{failures}")
+        raise UserError(f"failed cells: {len(progress.failed)}; run the same command to try them again:{failures}")
 
 
 def slurm_queue(words: Sequence[str]) -> Any:
@@ -98,6 +97,6 @@ def print_plan(groups: Sequence[CellGroup], devices: Sequence[str]) -> None:
                 seconds += estimate.seconds or 0.0
             else:
                 print(f"{cell.name}: evaluates the best checkpoint of {group.cells[0].name}")
-            for key, value in study.overrides_of(cell.levels).items():
+            for key, value in study.overrides_of(cell.levels, cell.dataset).items():
                 print(f"  {key}: {value}")
     print(f"total: about {duration(seconds / len(devices))} on this machine, {len(devices)} at a time")

@@ -10,7 +10,8 @@ from refinenet_pl.studies.sweep import sweep, write_sweep
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and write the sweep."""
-    parser = study_parser(name, "Write a study as a W&B sweep. Its agents run the cells by `refinenet study run`.")
+    description = "Write a study as a W&B sweep. Its agents run the cells by `refinenet study run`."
+    parser = study_parser(name, description)
     parser.add_argument("--output", type=Path | None, help="YAML to write. The default is STUDY_sweep.yaml here.")
     add_fit_options(parser)
     options = parser.parse_args(args)

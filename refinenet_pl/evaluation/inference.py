@@ -77,7 +77,7 @@ class Inference:
         Returns:
             Class indices, uint8 [H, W].
         """
-        if self.window or self.flip or len(self.scales) > 1:
+        if self.window is not None or self.flip or len(self.scales) > 1:
             return self.probabilities(network, image).argmax(dim=0).to(torch.uint8)
         ((logits, ((rows, columns),)),) = self._window_batches(network, image)
         # No softmax: it does not change the argmax.
@@ -124,7 +124,7 @@ def _pair(name: str, value: int | tuple[int, int] | None) -> tuple[int, int] | N
     if value is None:
         return None
     pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, list | tuple) else ()
-    if len(pair) != 2 or not all(isinstance(side, int) and side >= 1 for side in pair):
+    if len(pair) != 2 or not all(type(side) is int and side >= 1 for side in pair):  # a bool is an int too
         raise UserError(
             f"inference.{name} is {value!r}; expected one positive number of pixels or a pair like [512, 1024]"
         )

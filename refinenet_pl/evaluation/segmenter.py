@@ -52,6 +52,11 @@ class Segmenter:
         """One name per class."""
         return list(self.preprocessing.class_names)
 
+    @property
+    def class_colors(self) -> list[tuple[int, ...]]:
+        """One RGB triple per class, 0..255."""
+        return [tuple(color) for color in self.preprocessing.class_colors]
+
     def to(self, device: str | torch.device) -> "Segmenter":
         """Move the network to a device, and return this segmenter."""
         self.network.to(device)
@@ -82,12 +87,14 @@ class Segmenter:
             opacity: Weight of the colors, 0..1.
 
         Raises:
-            UserError: The image cannot be read, or has an unsupported type or shape.
+            UserError: The image cannot be read, or has an unsupported type or shape; or there are no class colors.
         """
+        if not self.class_colors:
+            raise UserError("preprocessing.class_colors is empty; an overlay needs one RGB triple per class")
         pixels = to_tensor(image)
         mask = self.predict_tensor(pixels).cpu().numpy()
         pixels_last = pixels.permute(1, 2, 0).cpu().numpy()
-        return Image.fromarray(overlay(pixels_last, mask, self.preprocessing.class_colors, opacity))
+        return Image.fromarray(overlay(pixels_last, mask, self.class_colors, opacity))
 
     def predict_tensor(self, image: Tensor, inference: Inference | None = None) -> Tensor:
         """Predict an image on the network's device.
@@ -128,7 +135,7 @@ def to_tensor(image: ImageLike) -> Tensor:
     if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
         raise UserError(
             f"image: found {description}; expected uint8 values 0..255, as an array [H, W, 3] or [H, W], or as a "
-            "tensor [3, H, W]"
+            "tensor [3, H, W]. Multiply values in 0..1 by 255 and convert them to uint8"
         )
     if image.numel() == 0:
         raise UserError(f"image: found {description}, which has no pixels")

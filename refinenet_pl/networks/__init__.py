@@ -1,4 +1,4 @@
-"""Networks, from an image to logits; they know nothing of how they are trained."""
+"""Networks: from images to logits. They are plain modules without Lightning."""
 
 from refinenet_pl.networks.fully_conv_net import FullyConvNet
 from refinenet_pl.networks.lightweight import LightWeightRefineNet

@@ -1,4 +1,4 @@
-"""What the networks share: smp's conventions, logits at the network's own stride, any input size."""
+"""Base class of the networks: smp's conventions, logits at the decoder's resolution, inputs of any size."""
 
 from typing import Any
 
@@ -9,27 +9,33 @@ from torch import Tensor, nn
 
 
 class RefinementNetwork(SegmentationModel):
-    """An encoder, a decoder, and a 3x3 classifier whose logits are upsampled to the image.
+    """An encoder, a decoder, and a 3x3 classifier whose logits are upsampled to the image's size.
 
-    Subclasses set `encoder` and `decoder`, then call `add_heads`. The decoder ends at stride 4, unless a subclass says
-    otherwise.
+    Subclasses set `encoder` and `decoder`, then call `add_heads`. The decoder's output has stride 4 unless a subclass
+    documents another.
     """
 
     requires_divisible_input_shape = False
 
     def add_heads(self, classes: int, activation: str | None, aux_params: dict[str, Any] | None) -> None:
-        """Add the heads and draw the decoder's first weights."""
+        """Add the segmentation head, the optional classification head, and initialize the decoder.
+
+        Args:
+            classes: Channels of the output.
+            activation: smp's name of the output's activation. None gives logits.
+            aux_params: smp's arguments of a classification head, or None.
+        """
         self.segmentation_head = SegmentationHead(self.decoder.out_channels, classes, kernel_size=3)
         self.activation = Activation(activation)
         self.classification_head = (
             ClassificationHead(in_channels=self.encoder.out_channels[-1], **aux_params) if aux_params else None
         )
         self.initialize()
-        # A saved network holds all its weights: loading it must not ask for the encoder's again.
+        # Saved networks contain all weights. Loading one must not request the encoder's weights again.
         self.config["encoder_weights"] = None
 
     def initialize(self) -> None:
-        """Draw the decoder's weights from N(0, 0.01) with biases 0, as the authors do."""
+        """Draw the decoder's weights from a normal distribution (std 0.01), with zero biases, as the authors do."""
         for module in [*self.decoder.modules(), *self.segmentation_head.modules()]:
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
@@ -37,19 +43,31 @@ class RefinementNetwork(SegmentationModel):
                     nn.init.zeros_(module.bias)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """The encoder's maps."""
+        """Compute the encoder's feature maps, fine to coarse; the image is the first."""
         return self.encoder(x)
 
     def forward_logits(self, x: Tensor) -> Tensor:
-        """Logits [N, classes, h, w] of images [N, in_channels, H, W], before upsampling.
+        """Compute logits before upsampling.
 
-        h and w are H and W over the stride at which the decoder ends, rounded as the encoder does (most: up). Where the
-        network sees the image resized, H and W are those of the resized image.
+        Args:
+            x: Images [N, in_channels, H, W] of any size.
+
+        Returns:
+            Logits [N, classes, h, w]. h and w are H and W divided by the decoder's stride, rounded as the encoder does
+            (usually up). If the network resizes its input, H and W are those of the resized image.
         """
         return self.segmentation_head(self.decoder(self.features(x)))
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Scores [N, classes, H, W] of images [N, in_channels, H, W] of any size; with aux_params also class scores."""
+        """Compute the output at the images' size.
+
+        Args:
+            x: Images [N, in_channels, H, W] of any size.
+
+        Returns:
+            Logits [N, classes, H, W], or the activation's output. With `aux_params`, also the logits of the
+            classification head, [N, aux_classes].
+        """
         features = self.features(x)
         logits = self.segmentation_head(self.decoder(features))
         masks = self.activation(F.interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False))

@@ -1,6 +1,7 @@
-"""The boxes of the paper's figure 3, one class each (Lin et al., CVPR 2017, section 3.2).
+"""The blocks of the paper's figure 3, one class each (Lin et al., CVPR 2017, section 3.2).
 
-Feature maps are float tensors [N, C, h, w]. No block has batch norm; biases stand only where the authors have them.
+Feature maps are float tensors [N, C, h, w]. No block has batch norm. Only convolutions that have a bias in the authors'
+code have one here.
 """
 
 from typing import Literal
@@ -12,14 +13,14 @@ Pooling = Literal["original", "improved"]
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> nn.Conv2d:
-    """A convolution that keeps the size; 3x3 in the paper, 1x1 in the light-weight network."""
+    """Make a convolution that keeps the size; 3x3 in the paper, 1x1 in the light-weight network."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
 class ResidualConvUnit(nn.Module):
     """Residual convolution unit (RCU): x + conv(relu(conv(relu(x)))).
 
-    The identity is x before its ReLU, and nothing follows the sum, so that gradients reach the encoder unhindered.
+    The identity is x before its ReLU, and no activation follows the sum. So gradients reach the encoder directly.
     """
 
     def __init__(self, channels: int) -> None:
@@ -28,17 +29,17 @@ class ResidualConvUnit(nn.Module):
         self.conv2 = conv(channels, channels, kernel_size=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, h, w] to the same shape."""
-        # Not in place: the sum needs x itself.
+        """Refine features [N, C, h, w]; the shape stays the same."""
+        # The ReLU is not in place, because the sum needs x.
         return x + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
 class MultiResolutionFusion(nn.Module):
-    """Multi-resolution fusion: each path is convolved, then upsampled to the largest path's size, then all are summed.
+    """Multi-resolution fusion: convolve each path, upsample it to the largest path's size, and sum all paths.
 
     Args:
         in_channels: Channels of each path.
-        kernel_size: Of the convolutions.
+        kernel_size: Kernel size of the convolutions.
     """
 
     def __init__(self, in_channels: list[int], kernel_size: int = 3) -> None:
@@ -51,17 +52,18 @@ class MultiResolutionFusion(nn.Module):
         height, width = paths[0].shape[-2:]
         for path in paths:
             height, width = max(height, path.shape[-2]), max(width, path.shape[-1])
-        resized: list[Tensor] = []
-        for i, convolve in enumerate(self.convs):
-            resized.append(upsample(convolve(paths[i]), height, width))
+        resized = [upsample(convolve(paths[i]), height, width) for i, convolve in enumerate(self.convs)]
         fused = resized[0]
-        for path in resized[1:]:
+        for path in resized[1:]:  # TorchScript has no sum() of tensors
             fused = fused + path
         return fused
 
 
 def upsample(x: Tensor, height: int, width: int) -> Tensor:
-    """Resize bilinearly with corners aligned, as the published networks do; a map of that size already is returned."""
+    """Resize features bilinearly with aligned corners, as the published networks do.
+
+    Features that have the size already are returned as they are.
+    """
     if x.shape[-2] == height and x.shape[-1] == width:
         return x
     return F.interpolate(x, size=[height, width], mode="bilinear", align_corners=True)
@@ -70,17 +72,17 @@ def upsample(x: Tensor, height: int, width: int) -> Tensor:
 class ChainedResidualPooling(nn.Module):
     """Chained residual pooling (CRP): background context from a chain of 5x5 max-poolings, each added to the input.
 
-    One activation, then a chain of blocks of pooling and convolution; the output is the activated input plus the output
-    of every block. There is no activation inside the chain.
+    The input passes one activation, then a chain of blocks of pooling and convolution. The output is the activated
+    input plus the output of every block. The chain contains no activation.
 
     Args:
-        channels: Channels in and out.
+        channels: Channels of input and output.
         blocks: Length of the chain. The paper draws 2, the authors' code allows 2 or 4, the public ports use 4. With 0
-            the activation alone is left: a network without chained pooling.
-        pooling: "original" pools, then convolves (CVPR 2017); "improved" convolves, then pools (the authors' models of
+            only the activation remains: a network without chained pooling.
+        pooling: "original" pools, then convolves (CVPR 2017). "improved" convolves, then pools (the authors' models of
             2018).
-        kernel_size: Of the convolutions.
-        activation: ReLU6 where the encoder is MobileNet-v2.
+        kernel_size: Kernel size of the convolutions.
+        activation: ReLU; ReLU6 with the encoder MobileNet-v2.
     """
 
     def __init__(
@@ -98,27 +100,27 @@ class ChainedResidualPooling(nn.Module):
         self.convs = nn.ModuleList(conv(channels, channels, kernel_size) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, channels, h, w] to the same shape."""
+        """Add pooled context to features [N, channels, h, w]; the shape stays the same."""
         x = self.activation(x)
-        link = x
+        block = x
         for convolve in self.convs:
-            link = convolve(self.pool(link)) if self.pool_first else self.pool(convolve(link))
-            x = x + link
+            block = convolve(self.pool(block)) if self.pool_first else self.pool(convolve(block))
+            x = x + block
         return x
 
 
 class RefineNetBlock(nn.Module):
-    """One RefineNet: fuses feature maps of several resolutions into one of the finest (figure 3a).
+    """One RefineNet block: fuses feature maps of several resolutions at the finest resolution (figure 3a).
 
     Args:
-        encoder_channels: Channels of each path that comes from an encoder.
-        widths: Channels to which each of these paths is reduced first.
-        previous_channels: Channels of the coarser block's output, or None for the coarsest block.
+        encoder_channels: Channels of each path from an encoder.
+        widths: Channels that each of these paths is reduced to first.
+        previous_channels: Channels of the coarser block's output. None for the coarsest block.
         rcus_per_input: Residual convolution units on each path.
         rcus_per_output: Residual convolution units after the pooling.
         pooling: Kind of chained residual pooling.
-        pooling_blocks: Length of its chain; 0 for none.
-        kernel_size: Of all convolutions but the units'.
+        pooling_blocks: Length of the pooling chain; 0 for none.
+        kernel_size: Kernel size of all convolutions outside the residual convolution units.
     """
 
     def __init__(
@@ -139,24 +141,27 @@ class RefineNetBlock(nn.Module):
         path_channels = widths + ([] if previous_channels is None else [previous_channels])
         self.input_units = nn.ModuleList(residual_units(channels, rcus_per_input) for channels in path_channels)
         self.out_channels = min(path_channels)
-        # A block with a single path has nothing to fuse, and no convolution for it.
+        # A block with a single path has no fusion, and no convolution for it.
         self.fusion = MultiResolutionFusion(path_channels, kernel_size) if len(path_channels) > 1 else None
         self.pooling = ChainedResidualPooling(self.out_channels, pooling_blocks, pooling, kernel_size)
         self.output_units = residual_units(self.out_channels, rcus_per_output)
 
     def forward(self, paths: list[Tensor]) -> Tensor:
-        """Refine the encoder's paths, in the constructor's order, then the coarser block's output if there is one."""
-        inputs: list[Tensor] = []
-        for i, reduce in enumerate(self.reduce):
-            inputs.append(reduce(paths[i]))
-        inputs.extend(paths[len(inputs) :])
-        refined: list[Tensor] = []
-        for i, units in enumerate(self.input_units):
-            refined.append(units(inputs[i]))
+        """Refine and fuse paths.
+
+        Args:
+            paths: The encoder's paths in the constructor's order, then the coarser block's output, if any.
+
+        Returns:
+            [N, out_channels, max h, max w].
+        """
+        reduced = [reduce(paths[i]) for i, reduce in enumerate(self.reduce)]
+        inputs = reduced + paths[len(reduced) :]
+        refined = [units(inputs[i]) for i, units in enumerate(self.input_units)]
         fused = refined[0] if self.fusion is None else self.fusion(refined)
         return self.output_units(self.pooling(fused))
 
 
 def residual_units(channels: int, count: int) -> nn.Sequential:
-    """A chain of `count` residual convolution units; none is the identity."""
+    """Chain `count` residual convolution units; 0 gives the identity."""
     return nn.Sequential(*(ResidualConvUnit(channels) for _ in range(count)))

@@ -1,6 +1,7 @@
-"""Light-Weight RefineNet for Real-Time Semantic Segmentation (Nekrasov, Shen, Reid, BMVC 2018)."""
+"""Light-Weight RefineNet for Real-Time Semantic Segmentation (Nekrasov, Shen, Reid; BMVC 2018)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from segmentation_models_pytorch.base.hub_mixin import supports_config_loading
@@ -13,28 +14,28 @@ from refinenet_pl.networks.refinenet import RefineNetDecoder, check_widths
 
 
 class LightWeightRefineNet(RefinementNetwork):
-    """RefineNet without residual convolution units, and with 1x1 in place of 3x3 convolutions in the decoder.
+    """RefineNet without residual convolution units, and with 1x1 instead of 3x3 convolutions in the decoder.
 
-    With encoder `mobilenet_v2` it is the published MobileNet-v2 form: ReLU6, two maps at each of strides 16 and 32, 256
-    channels everywhere, no dropout; `decoder_channels` and `dropout` then do not apply.
+    The encoder `mobilenet_v2` gives the published MobileNet-v2 form: ReLU6, two feature maps at each of strides 16 and
+    32, 256 channels everywhere, and no dropout. `decoder_channels` and `dropout` then have no effect.
 
     Args:
-        encoder_name: Any smp encoder, or `tu-` and a timm name, with maps at strides 4 to 32.
-        encoder_depth: 3..5; 5 uses strides 4, 8, 16 and 32.
+        encoder_name: Any smp encoder, or `tu-` and a timm name, with feature maps at strides 4 to 32.
+        encoder_depth: How many times the encoder halves the size, 3..5. 5 uses strides 4, 8, 16 and 32.
         encoder_weights: None, smp's name of weights ("imagenet"), True for timm's, or the path of a state-dict file.
         in_channels: Channels of the image.
         classes: Channels of the output.
-        activation: Applied to the output; None gives logits.
-        aux_params: smp's arguments of a classification head on the coarsest map, or None.
+        activation: Activation of the output. None gives logits.
+        aux_params: smp's arguments of a classification head on the coarsest feature map, or None.
         pooling: Chained residual pooling "original", "improved" or None.
         pooling_blocks: Length of the pooling chain.
-        decoder_channels: Width of each level, coarse to fine; with a smaller depth, its first entries.
-        dropout: Probability on the taps at strides 16 and 32.
-        expand_first: Only with `mobilenet_v2`: give its first block an expansion too, as the published weights have it
-            and torchvision's have not.
+        decoder_channels: Width of each level, coarse to fine. Smaller depths use the first entries.
+        dropout: Dropout probability on the feature maps at strides 16 and 32.
+        expand_first: Only for `mobilenet_v2`: give its first block an expansion too. The published weights have it;
+            torchvision's do not.
 
     Raises:
-        UserError: Arguments that do not fit each other or the encoder.
+        UserError: The arguments do not fit each other or the encoder.
     """
 
     @supports_config_loading
@@ -42,7 +43,7 @@ class LightWeightRefineNet(RefinementNetwork):
         self,
         encoder_name: str = "resnet50",
         encoder_depth: int = 5,
-        encoder_weights: str | bool | None = "imagenet",
+        encoder_weights: str | Path | bool | None = "imagenet",
         in_channels: int = 3,
         classes: int = 1,
         activation: str | None = None,
@@ -60,7 +61,7 @@ class LightWeightRefineNet(RefinementNetwork):
         if encoder_name == "mobilenet_v2":
             self.encoder = MobileNetV2Taps(self.encoder, encoder_depth, expand_first)
             self.decoder: nn.Module = MobileDecoder(
-                self.encoder.out_channels[2:], self.encoder.maps_per_stride, kind, length
+                self.encoder.out_channels[2:], self.encoder.features_per_stride, kind, length
             )
         else:
             self.decoder = RefineNetDecoder(
@@ -80,48 +81,48 @@ class LightWeightRefineNet(RefinementNetwork):
 
 
 class MobileDecoder(nn.Module):
-    """The decoder of the MobileNet-v2 form: a block for each stride, coarse to fine.
+    """Decoder of the MobileNet-v2 form: one block per stride, coarse to fine.
 
     Args:
-        encoder_channels: Channels of the maps from stride 4 on, fine to coarse.
-        maps_per_stride: How many of them there are at each stride, fine to coarse.
+        encoder_channels: Channels of the feature maps from stride 4 on, fine to coarse.
+        features_per_stride: Number of feature maps at each stride, fine to coarse.
         pooling: Kind of chained residual pooling.
-        pooling_blocks: Length of its chain; 0 for none.
+        pooling_blocks: Length of the pooling chain; 0 for none.
     """
 
     out_channels = 256
 
     def __init__(
-        self, encoder_channels: list[int], maps_per_stride: list[int], pooling: Pooling, pooling_blocks: int
+        self, encoder_channels: list[int], features_per_stride: list[int], pooling: Pooling, pooling_blocks: int
     ) -> None:
         super().__init__()
-        self.maps_per_block = maps_per_stride[::-1]
+        self.features_per_block = features_per_stride[::-1]
         channels = encoder_channels[::-1]
         self.blocks = nn.ModuleList()
-        for maps in self.maps_per_block:
+        for count in self.features_per_block:
             chain = ChainedResidualPooling(self.out_channels, pooling_blocks, pooling, 1, activation=nn.ReLU6)
-            self.blocks.append(MobileBlock(channels[:maps], chain, has_previous=len(self.blocks) > 0))
-            channels = channels[maps:]
+            self.blocks.append(MobileBlock(channels[:count], chain, has_previous=len(self.blocks) > 0))
+            channels = channels[count:]
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Refine the encoder's maps, fine to coarse, into [N, 256, H/4, W/4]."""
+        """Refine the encoder's feature maps, given fine to coarse, into [N, 256, H/4, W/4]."""
         coarse_to_fine = features[::-1]
         previous: list[Tensor] = []
         start = 0
         for i, block in enumerate(self.blocks):
-            end = start + self.maps_per_block[i]
+            end = start + self.features_per_block[i]
             previous = [block(coarse_to_fine[start:end] + previous)]
             start = end
         return previous[0]
 
 
 class MobileBlock(nn.Module):
-    """The maps of one stride, reduced and summed with the coarser block's adapted and upsampled output, then pooled.
+    """Reduces and sums the feature maps of one stride and the coarser block's upsampled output, then pools the sum.
 
     Args:
-        encoder_channels: Channels of the encoder's maps.
-        pooling: The chain at the end.
-        has_previous: Whether a coarser block's output comes in as well, after them.
+        encoder_channels: Channels of the encoder's feature maps.
+        pooling: The pooling chain at the end.
+        has_previous: Whether a coarser block's output follows the encoder's feature maps.
     """
 
     def __init__(self, encoder_channels: list[int], pooling: ChainedResidualPooling, has_previous: bool) -> None:
@@ -132,14 +133,12 @@ class MobileBlock(nn.Module):
         self.pooling = pooling
 
     def forward(self, paths: list[Tensor]) -> Tensor:
-        """Fuse maps of one size, and a coarser one, into [N, 256, h, w]."""
+        """Fuse feature maps [N, encoder_channels[i], h, w], and the coarser block's output, into [N, 256, h, w]."""
         height, width = paths[0].shape[-2:]
-        reduced: list[Tensor] = []
-        for i, reduce in enumerate(self.reduce):
-            reduced.append(reduce(paths[i]))
+        reduced = [reduce(paths[i]) for i, reduce in enumerate(self.reduce)]
         if self.adapt is not None:
             reduced.append(upsample(self.adapt(paths[-1]), height, width))
         fused = reduced[0]
-        for path in reduced[1:]:
+        for path in reduced[1:]:  # TorchScript has no sum() of tensors
             fused = fused + path
         return self.pooling(fused)

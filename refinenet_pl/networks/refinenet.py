@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
@@ -17,28 +18,29 @@ from refinenet_pl.networks.encoders import make_encoder
 class RefineNet(RefinementNetwork):
     """RefineNet: long-range residual connections from every level of an encoder to a high-resolution prediction.
 
-    The first seven arguments are those of every segmentation_models_pytorch model: it stands wherever `smp.FPN` did.
+    The first seven arguments are those of every segmentation_models_pytorch model, so it can replace `smp.FPN`.
 
     Args:
-        encoder_name: Any smp encoder, or `tu-` and a timm name, with maps at strides 4 to 32.
-        encoder_depth: 3..5; 5 uses strides 4, 8, 16 and 32. Fewer levels, fewer blocks.
+        encoder_name: Any smp encoder, or `tu-` and a timm name, with feature maps at strides 4 to 32.
+        encoder_depth: How many times the encoder halves the size, 3..5. 5 uses strides 4, 8, 16 and 32. A smaller depth
+            has fewer levels, and no more blocks than levels.
         encoder_weights: None, smp's name of weights ("imagenet"), True for timm's, or the path of a state-dict file.
         in_channels: Channels of the image.
         classes: Channels of the output.
-        activation: Applied to the output; None gives logits.
-        aux_params: smp's arguments of a classification head on the coarsest map, or None.
-        num_blocks: Cascaded RefineNet blocks: 4 (the paper's network), 2, or 1 that takes all levels.
-        image_scales: The encoder sees the image resized by this factor (the authors: 1.2). Two factors give the
-            two-encoder variant (the authors: 1.2 and 0.6).
+        activation: Activation of the output. None gives logits.
+        aux_params: smp's arguments of a classification head on the coarsest feature map, or None.
+        num_blocks: Number of cascaded RefineNet blocks: 4 (the paper's network), 2, or 1 for all levels.
+        image_scales: Factor that the encoder's input is resized by (the authors: 1.2). Two factors give the two-encoder
+            variant (the authors: 1.2 and 0.6).
         pooling: Chained residual pooling "original" (CVPR 2017), "improved" (the authors' models of 2018) or None.
         pooling_blocks: Length of the pooling chain.
         rcus_per_input: Residual convolution units on each path into a block, and before the classifier.
         rcus_per_output: Residual convolution units at the end of each block.
-        decoder_channels: Width of each level, coarse to fine; with a smaller depth, its first entries.
-        dropout: Probability on the taps at strides 16 and 32 and before the classifier.
+        decoder_channels: Width of each level, coarse to fine. Smaller depths use the first entries.
+        dropout: Dropout probability on the feature maps at strides 16 and 32, and before the classifier.
 
     Raises:
-        UserError: Arguments that do not fit each other or the encoder.
+        UserError: The arguments do not fit each other or the encoder.
     """
 
     @supports_config_loading
@@ -46,7 +48,7 @@ class RefineNet(RefinementNetwork):
         self,
         encoder_name: str = "resnet101",
         encoder_depth: int = 5,
-        encoder_weights: str | bool | None = "imagenet",
+        encoder_weights: str | Path | bool | None = "imagenet",
         in_channels: int = 3,
         classes: int = 1,
         activation: str | None = None,
@@ -85,15 +87,15 @@ class RefineNet(RefinementNetwork):
         self.add_heads(classes, activation, aux_params)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """The maps of every encoder, one encoder after the other, each fine to coarse."""
-        maps: list[Tensor] = self.encoder(rescale(x, self.image_scales[0]))
+        """Compute the feature maps of every encoder, one encoder after the other, each fine to coarse."""
+        features: list[Tensor] = self.encoder(rescale(x, self.image_scales[0]))
         for i, encoder in enumerate(self.encoders_at_other_scales):
-            maps = maps + encoder(rescale(x, self.image_scales[i + 1]))
-        return maps
+            features = features + encoder(rescale(x, self.image_scales[i + 1]))
+        return features
 
 
 def check_widths(decoder_channels: Sequence[int], encoder_depth: int) -> list[int]:
-    """The width of each level that a depth has, coarse to fine."""
+    """Return the width of each level, coarse to fine; raises UserError if there are fewer widths than levels."""
     levels = encoder_depth - 1
     if len(decoder_channels) < levels:
         raise UserError(
@@ -103,23 +105,24 @@ def check_widths(decoder_channels: Sequence[int], encoder_depth: int) -> list[in
 
 
 def rescale(x: Tensor, scale: float) -> Tensor:
-    """Resize images by a factor."""
+    """Resize images [N, C, H, W] by a factor."""
     if scale == 1.0:
         return x
     return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False, antialias=scale < 1)
 
 
 class RefineNetDecoder(nn.Module):
-    """The cascade of RefineNet blocks, coarse to fine (figure 2c), and the two units before the classifier.
+    """Cascade of RefineNet blocks, coarse to fine (figure 2c), and residual convolution units before the classifier.
 
     Args:
-        encoder_channels: Channels of an encoder's maps: the image, stride 2, stride 4 and so on.
-        num_encoders: How many encoders' maps come in, one after the other.
-        widths: Channels to which each level is reduced, coarse to fine.
-        num_blocks: How many blocks share the levels, the coarser ones first.
-        dropout: Probability on the taps at strides 16 and 32 and before the classifier.
+        encoder_channels: Channels of one encoder's feature maps: the image, stride 2, stride 4 and so on.
+        num_encoders: Number of encoders whose feature maps are given, one encoder after the other.
+        widths: Channels that each level is reduced to, coarse to fine.
+        num_blocks: Number of blocks that share the levels; coarser blocks get more.
+        tap_dropout: Dropout probability on the feature maps at strides 16 and 32.
+        final_dropout: Dropout probability before the classifier.
         rcus_per_input: Residual convolution units on each path into a block, and before the classifier.
-        block_options: Passed to every `RefineNetBlock`.
+        block_options: Further arguments of every `RefineNetBlock`.
     """
 
     def __init__(
@@ -134,42 +137,43 @@ class RefineNetDecoder(nn.Module):
         **block_options: Any,
     ) -> None:
         super().__init__()
-        self.maps_per_encoder = maps = len(encoder_channels)
-        levels = list(range(maps - 1, 1, -1))  # the index of each level's map: 2**index is its stride
-        self.taps: list[list[int]] = []
+        self.features_per_encoder = per_encoder = len(encoder_channels)
+        levels = list(range(per_encoder - 1, 1, -1))  # index of each level's feature map; its stride is 2**index
+        self.taps: list[list[int]] = []  # indices of the feature maps that each block takes
         self.blocks = nn.ModuleList()
-        previous: int | None = None
-        for shared in split_evenly(levels, num_blocks):
-            indices = [encoder * maps + level for level in shared for encoder in range(num_encoders)]
+        previous_channels: int | None = None
+        for block_levels in split_evenly(levels, num_blocks):
+            taps = [encoder * per_encoder + level for level in block_levels for encoder in range(num_encoders)]
             block = RefineNetBlock(
-                encoder_channels=[encoder_channels[index % maps] for index in indices],
-                widths=[widths[levels.index(index % maps)] for index in indices],
-                previous_channels=previous,
+                encoder_channels=[encoder_channels[tap % per_encoder] for tap in taps],
+                widths=[widths[levels.index(tap % per_encoder)] for tap in taps],
+                previous_channels=previous_channels,
                 rcus_per_input=rcus_per_input,
                 **block_options,
             )
-            self.taps.append(indices)
+            self.taps.append(taps)
             self.blocks.append(block)
-            previous = block.out_channels
+            previous_channels = block.out_channels
         self.out_channels: int = block.out_channels
         self.final_units = residual_units(self.out_channels, rcus_per_input)
         self.tap_dropout = nn.Dropout(tap_dropout)
         self.final_dropout = nn.Dropout(final_dropout)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Refine the encoders' maps into [N, out_channels, H/4, W/4]."""
+        """Refine the encoders' feature maps into [N, out_channels, H/4, W/4]."""
         previous: list[Tensor] = []
         for i, block in enumerate(self.blocks):
-            paths: list[Tensor] = []
-            for tap in self.taps[i]:
-                coarse = tap % self.maps_per_encoder >= 4  # stride 16 or 32
-                paths.append(self.tap_dropout(features[tap]) if coarse else features[tap])
+            paths = [
+                # Levels 4 and 5 have strides 16 and 32.
+                self.tap_dropout(features[tap]) if tap % self.features_per_encoder >= 4 else features[tap]
+                for tap in self.taps[i]
+            ]
             previous = [block(paths + previous)]
         return self.final_dropout(self.final_units(previous[0]))
 
 
 def split_evenly(levels: list[int], parts: int) -> list[list[int]]:
-    """Deal consecutive levels to blocks as evenly as can be; the first, coarser blocks take what is over."""
+    """Split consecutive levels into parts as evenly as possible; the first parts take the remainder."""
     parts = min(parts, len(levels))
     ends = [-(-len(levels) * part // parts) for part in range(parts + 1)]
     return [levels[start:end] for start, end in pairwise(ends)]

@@ -1,4 +1,4 @@
-"""State dicts from files: read without running code, unwrapped, and compared with what a network expects."""
+"""State dicts: read from files without running code, unwrapped, and compared with a network's."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.serialization import safe_globals
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.text import join
 
 WRAPPERS = ("state_dict", "model", "segmenter", "weights")
-"""Keys under which training code keeps the network's weights, beside what else it saves."""
-PARALLEL_PREFIX = "module."  # torch's DataParallel puts it before every key
+"""Keys under which training code saves the network's weights."""
+PARALLEL_PREFIX = "module."  # torch's DataParallel adds it to every key
 
 NUMPY_SCALAR = np.float64().__reduce__()[0]
 SAFE_GLOBALS: list[Any] = [
@@ -23,28 +24,34 @@ SAFE_GLOBALS: list[Any] = [
     np.dtype,
     np.dtypes.Float64DType,
 ]
-"""What it takes to read a numpy number, as the best score that training code keeps beside the weights; runs no code."""
+"""Types that training code saves beside the weights: a numpy number, for example the best metric. They run no code."""
 
 
 class StateDict(NamedTuple):
-    """The tensors of a file by their names, and what they were wrapped in."""
+    """The content of a weight file.
+
+    Attributes:
+        tensors: Tensors by name.
+        wrapping: Description of the wrappers that were removed; "none" if there were none.
+    """
 
     tensors: dict[str, Tensor]
     wrapping: str
 
 
-def read_state_dict(path: Path) -> StateDict:
-    """Read a state dict from safetensors or a torch file, without running any code that the file may hold.
+def read_state_dict(path: str | Path) -> StateDict:
+    """Read a state dict from a safetensors or torch file. Code in the file is never run.
 
     Raises:
-        UserError: No such file, not a state dict, or a pickle that asks for more than tensors.
+        UserError: The file is missing or damaged, holds no state dict, or needs more than tensors to be read.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"weights: no file {path}")
     try:
         with safe_globals(SAFE_GLOBALS):
             state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds for a damaged or unsafe file
+    except Exception as error:  # torch and safetensors raise many kinds of errors for damaged or unsafe files
         raise UserError(f"weights: cannot read {path} safely: {error}") from error
     wrapping = []
     for wrapper in WRAPPERS:
@@ -60,11 +67,11 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def describe_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """What keeps a state dict from fitting, a line for each kind with the keys; empty if it fits.
+    """Describe why a state dict does not fit: one line per kind of mismatch, with its keys. Empty if it fits.
 
-    Counts of batches may be missing: files from before torch 0.4.1 lack them, and inference never reads them.
+    `num_batches_tracked` may be missing: files from before torch 0.4.1 lack it, and inference never reads it.
     """
-    lists = {
+    keys_by_kind = {
         "missing": [key for key in expected if key not in found and not key.endswith("num_batches_tracked")],
         "left over": [key for key in found if key not in expected],
         "of another shape": [
@@ -73,8 +80,4 @@ def describe_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor
             if key in found and found[key].shape != value.shape
         ],
     }
-    return "".join(f"\n  {len(keys)} {what}: {_some(keys)}" for what, keys in lists.items() if keys)
-
-
-def _some(keys: list[str], limit: int = 8) -> str:
-    return ", ".join(keys[:limit]) + (f", and {len(keys) - limit} more" if len(keys) > limit else "")
+    return "".join(f"\n  {len(keys)} {kind}: {join(keys, 8)}" for kind, keys in keys_by_kind.items() if keys)

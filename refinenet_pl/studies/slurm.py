@@ -100,7 +100,8 @@ class SlurmQueue:
             executor.update_parameters(**(defaults | self.parameters))
         except (AssertionError, NameError, TypeError, ValueError) as error:  # wrong values, names, or numbers of nodes
             raise UserError(
-                f"--slurm: submitit refuses the parameters: {error}; give its names, such as slurm_partition=gpu"
+                f"--slurm: submitit refuses the parameters: {str(error).rstrip('.')}; give its names, such as "
+                "slurm_partition=gpu"
             ) from error
         return executor
 

@@ -1,4 +1,4 @@
-"""As much of SLURM as submitit sees: sbatch, srun and sacct, which keep what they are given and may run it here."""
+"""Fake sbatch, srun and sacct. They keep the batch files, and run the jobs on this machine if asked to."""
 
 import sys
 from pathlib import Path
@@ -40,10 +40,10 @@ while words[0].startswith("--"):
         files[option] = words.pop(0).replace("%j", os.environ["SLURM_JOB_ID"])
 tasks = []
 for rank in map(str, range(int(os.environ["SLURM_NTASKS"]))):
-    places = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NODEID": "0"}
+    ranks = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NODEID": "0"}
     with open(files["--output"].replace("%t", rank), "a") as output, \\
             open(files["--error"].replace("%t", rank), "a") as error:
-        tasks.append(subprocess.Popen(words, env=os.environ | places, stdout=output, stderr=error))
+        tasks.append(subprocess.Popen(words, env=os.environ | ranks, stdout=output, stderr=error))
 sys.exit(max(task.wait() for task in tasks))
 """
 
@@ -54,7 +54,7 @@ for batch in spool.glob("*.sh"):
     state = "RUNNING" if (spool / "runs").exists() else "PENDING"
     if status.exists():
         state = "COMPLETED" if status.read_text().strip() == "0" else "FAILED"
-    print(f"{batch.stem}|{state}|here")
+    print(f"{batch.stem}|{state}|localhost")
 """
 
 
@@ -62,12 +62,12 @@ def install_fake_slurm(monkeypatch: pytest.MonkeyPatch, folder: Path, *, runs: b
     """Put the three commands first on the PATH.
 
     Args:
-        monkeypatch: Of the test.
-        folder: For the commands and the batch files.
-        runs: Whether jobs are run here; otherwise they wait for ever.
+        monkeypatch: The fixture of the test.
+        folder: Folder for the commands and the batch files.
+        runs: Run the jobs on this machine. Otherwise they stay in the queue.
 
     Returns:
-        The folder in which sbatch keeps each batch file, as JOB.sh.
+        The folder in which sbatch keeps each batch file as JOB.sh.
     """
     spool, programs = folder / "spool", folder / "bin"
     spool.mkdir(parents=True)
