@@ -61,8 +61,8 @@ def _interval_notes() -> list[str]:
     return [
         f"Intervals: {PERCENT}, percentile bootstrap over images, {RESAMPLES:,} resamples. Both rows use the same "
         "resamples. The difference is between the rows' means over seeds.",
-        f"A star (*) marks an interval that excludes zero. Two equal rows get a mark in about {100 * (1 - LEVEL):.0f} % of "
-        "comparisons.",
+        "A star (*) marks an interval that excludes zero. Two equal rows get a mark in about "
+        f"{100 * (1 - LEVEL):.0f} % of comparisons.",
         "Intervals cover other images of this kind. They do not cover other seeds; see the standard deviation. They "
         "are too narrow if images depend on each other, such as frames of one drive.",
     ]

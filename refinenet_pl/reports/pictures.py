@@ -59,10 +59,10 @@ def describe_missing(selections: Sequence[Selection], study_file: Path, runs: Pa
     images = sum(len(selection.missing_images) for selection in selections)
     checkpoints = len({run.checkpoint for selection in selections for run in selection.incomplete_runs})
     option = "" if runs == Path("runs") else f" --runs {runs}"
-    verb = "is" if missing == 1 else "are"
+    needed = f"{_count(images, 'image')}, {_count(checkpoints, 'checkpoint')}"
     return (
-        f"{_count(missing, 'prediction')} {verb} missing ({_count(images, 'image')}, {_count(checkpoints, 'checkpoint')}"
-        f"). To predict, run: refinenet study pictures {study_file}{option}"
+        f"{_count(missing, 'prediction')} {'is' if missing == 1 else 'are'} missing ({needed}). To predict, run: "
+        f"refinenet study pictures {study_file}{option}"
     )
 
 
