@@ -1,7 +1,9 @@
 """Summaries of studies, against numpy on the same files."""
 
+import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,3 +218,14 @@ def test_missing_dataset_is_a_warning(tmp_path):
     assert [dataset.name for dataset in summary.datasets] == ["camvid"]
     assert warnings(summary)[0] == "Missing dataset: voc (0 of 6 cells finished)."
     assert summary.incomplete
+
+
+def test_committed_studies_are_readable():
+    root = Path(__file__).parents[1]
+    for folder in sorted((root / "results" / "studies").iterdir()):
+        study = load_study(root / "experiments" / "studies" / f"{folder.name}.yaml")
+        summary = summarize_study(study, folder.parent)
+        assert not summary.incomplete
+        with (folder / "report" / "report.csv").open(newline="") as file:
+            expected = [float(line["mean"]) for line in csv.DictReader(file)]
+        assert [row.mean for row in summary.datasets[0].rows] == expected

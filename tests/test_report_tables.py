@@ -202,7 +202,7 @@ def test_column_group_per_dataset(tmp_path, capsys):
     output = tmp_path / "report"
     report(path, tmp_path / "runs", output)
     text = (output / "report.md").read_text()
-    rows, *class_tables = markdown_tables(text)
+    rows, costs, *class_tables = markdown_tables(text)
     assert [row["pooling"] for row in rows] == ["none", "50 % [of it]", "a\\|b & c_d"]
     assert len(class_tables) == 2
     records = list(csv.DictReader((output / "report.csv").open()))
@@ -210,12 +210,14 @@ def test_column_group_per_dataset(tmp_path, capsys):
         files = (tmp_path / "runs" / study.name).glob(f"{name}_pooling-a-b-c-d_seed-*/*/results.json")
         mean = np.mean([json.loads(file.read_text())["miou"] for file in files])
         assert rows[2][f"{name}: mean IoU %"].startswith(f"{100 * mean:.2f} ±")
-        assert rows[2][f"{name}: parameters, M"] == "3.30"
+        assert costs[2][f"{name}: parameters, M"] == "3.30"
         assert float(records[2][f"{name}: mean"]) == pytest.approx(mean)
         assert all((output / f"{plot}_{name}.{kind}").is_file() for plot in PLOTS for kind in ("png", "pdf"))
         assert f"](class_differences_{name}.png)" in text
-    assert not any("nyudv2" in title for title in [*rows[0], *records[0]])
+    assert not any("nyudv2" in title for title in [*rows[0], *costs[0], *records[0]])
     tex = (output / "report.tex").read_text()
-    assert r"\multicolumn{9}{c}{camvid} & \multicolumn{9}{c}{voc}" in tex
-    assert r"\cmidrule(lr){2-10}" in tex
+    assert r"\multicolumn{3}{c}{camvid} & \multicolumn{3}{c}{voc}" in tex
+    assert r"\cmidrule(lr){2-4}" in tex
+    assert r"\multicolumn{6}{c}{camvid} & \multicolumn{6}{c}{voc}" in tex
+    assert r"\label{tab:pooling-study-costs}" in tex
     assert "Missing dataset: nyudv2 (0 of 6 cells finished)." in capsys.readouterr().out

@@ -116,6 +116,8 @@ def test_deviations_from_the_study(folder):
         ("2e2", 200, True),
         (1, 1.0, True),
         ("1e-3", 0.01, False),
+        (2, "2", True),  # the command line saves a number of devices as text
+        (True, "1", False),
         ("poly", 0.001, False),
         ("1", True, False),
         (None, 0.0, False),

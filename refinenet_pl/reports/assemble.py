@@ -9,7 +9,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.comparison import difference, excludes_zero
 from refinenet_pl.evaluation.results import defined
-from refinenet_pl.reports.columns import Column, class_columns, main_columns
+from refinenet_pl.reports.columns import Column, class_columns, cost_columns, main_columns
 from refinenet_pl.reports.images import ReportImages, Selection, embed_images, select_images
 from refinenet_pl.reports.notes import caption, class_caption, notes, warnings
 from refinenet_pl.reports.pictures import describe_missing, first_runs
@@ -92,7 +92,8 @@ class Report:
         title: Title.
         caption: Caption of the main table.
         table: The main table.
-        factors: Number of leading columns that hold the levels of factors.
+        costs: The table of costs; empty if the main table has them.
+        factors: Number of leading columns of both tables that hold the levels of factors.
         sources: Sources of published values; the table refers to them by number, from 1.
         warnings: Missing datasets and cells, and runs that differ from the study.
         incomplete: Whether anything is missing or differs.
@@ -106,6 +107,7 @@ class Report:
     title: str
     caption: str
     table: list[Column]
+    costs: list[Column]
     factors: int
     sources: list[str]
     warnings: list[str]
@@ -132,6 +134,7 @@ def assemble(summary: Summary) -> Report:
         title=summary.title,
         caption=caption(summary),
         table=main_columns(summary, sources),
+        costs=cost_columns(summary),
         factors=len(study.factors),
         sources=sources,
         warnings=warnings(summary),

@@ -42,12 +42,30 @@ class Column:
 def main_columns(summary: Summary, sources: Sequence[str]) -> list[Column]:
     """Return the main table: the factors, then a group of columns per dataset. Empty columns are left out.
 
+    Only a study without `datasets` has its costs in the main table. Several groups of all columns would be too wide.
+
     Args:
         summary: The study.
         sources: Sources of published values. The table refers to them by number, from 1.
     """
+    columns = _factor_columns(summary)
+    for dataset in summary.datasets:
+        columns += _metric_columns(dataset, sources)
+        columns += [] if summary.study.datasets else _cost_columns(dataset)
+    return [column for column in columns if not column.empty]
+
+
+def cost_columns(summary: Summary) -> list[Column]:
+    """Return the table of costs of a study with `datasets`; empty for other studies, and if no cost is known."""
+    if not summary.study.datasets:
+        return []
+    costs = [column for dataset in summary.datasets for column in _cost_columns(dataset) if not column.empty]
+    return [*_factor_columns(summary), *costs] if costs else []
+
+
+def _factor_columns(summary: Summary) -> list[Column]:
     study = summary.study
-    factors = [
+    return [
         Column(
             factor,
             (levels := [row[factor] for row in study.grid]),
@@ -55,19 +73,13 @@ def main_columns(summary: Summary, sources: Sequence[str]) -> list[Column]:
         )
         for factor in study.factors
     ]
-    columns = [*factors, *(column for dataset in summary.datasets for column in _dataset_columns(dataset, sources))]
-    return [column for column in columns if not column.empty]
 
 
-def _dataset_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Column]:
+def _metric_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Column]:
     study, rows = dataset.study, dataset.rows
 
     def column(heading: str, cells: list[str], values: Sequence[float | None]) -> Column:
         return Column(heading, cells, values, dataset.name)
-
-    def numbers(heading: str, number: Callable[[Row], float | None], text: Callable[[float], str]) -> Column:
-        values = [number(row) for row in rows]
-        return column(heading, [EMPTY if value is None else text(value) for value in values], values)
 
     return [
         column(f"{metric_name(study.metric)} %", [_mean(row) for row in rows], [row.mean for row in rows]),
@@ -82,14 +94,26 @@ def _dataset_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Co
             [_published(row, sources) for row in rows],
             [None if row.published is None else row.published.value / 100 for row in rows],
         ),
-        numbers("ours − published", published_difference, points),
-        numbers("parameters, M", lambda row: row.costs.parameters, lambda value: f"{value / 1e6:.2f}"),
-        numbers("GFLOPs", lambda row: row.costs.gflops, lambda value: f"{value:.1f}"),
-        numbers("latency, ms", lambda row: row.costs.latency, lambda value: f"{1000 * value:.0f}"),
-        numbers("inference, MB", lambda row: row.costs.inference_memory, lambda value: f"{value:.0f}"),
-        numbers("training time", lambda row: row.costs.training_time, duration),
-        numbers("training, MB", lambda row: row.costs.training_memory, lambda value: f"{value:.0f}"),
+        _numbers(dataset, "ours − published", published_difference, points),
     ]
+
+
+def _cost_columns(dataset: DatasetSummary) -> list[Column]:
+    return [
+        _numbers(dataset, "parameters, M", lambda row: row.costs.parameters, lambda value: f"{value / 1e6:.2f}"),
+        _numbers(dataset, "GFLOPs", lambda row: row.costs.gflops, lambda value: f"{value:.1f}"),
+        _numbers(dataset, "latency, ms", lambda row: row.costs.latency, lambda value: f"{1000 * value:.0f}"),
+        _numbers(dataset, "inference, MB", lambda row: row.costs.inference_memory, lambda value: f"{value:.0f}"),
+        _numbers(dataset, "training time", lambda row: row.costs.training_time, duration),
+        _numbers(dataset, "training, MB", lambda row: row.costs.training_memory, lambda value: f"{value:.0f}"),
+    ]
+
+
+def _numbers(
+    dataset: DatasetSummary, heading: str, number: Callable[[Row], float | None], text: Callable[[float], str]
+) -> Column:
+    values = [number(row) for row in dataset.rows]
+    return Column(heading, [EMPTY if value is None else text(value) for value in values], values, dataset.name)
 
 
 def class_columns(dataset: DatasetSummary) -> list[Column]:

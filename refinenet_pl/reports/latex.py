@@ -9,14 +9,22 @@ from refinenet_pl.reports.columns import Column
 
 
 def latex(report: Report) -> str:
-    """Return the main table, as wide as the page. It needs the packages booktabs and graphicx."""
-    columns, factors = report.table, report.factors
-    lines = [
-        "% Needs \\usepackage{booktabs, graphicx} and UTF-8 encoding.",
+    """Return the tables of rows, as wide as the page. They need the packages booktabs and graphicx."""
+    label = re.sub("[^A-Za-z0-9]+", "-", report.name)
+    notes = [*report.numbered_sources, *(report.warnings if report.incomplete else [])]
+    lines = ["% Needs \\usepackage{booktabs, graphicx} and UTF-8 encoding."]
+    lines += _table(report.table, report.factors, f"{report.title}. {report.caption}", label, notes)
+    if report.costs:
+        lines += _table(report.costs, report.factors, f"{report.title}. Costs.", f"{label}-costs", [])
+    return "\n".join(lines) + "\n"
+
+
+def _table(columns: Sequence[Column], factors: int, caption: str, label: str, notes: Sequence[str]) -> list[str]:
+    return [
         "\\begin{table*}",
         "  \\centering",
-        f"  \\caption{{{escape(f'{report.title}. {report.caption}')}}}",
-        f"  \\label{{tab:{re.sub('[^A-Za-z0-9]+', '-', report.name)}}}",
+        f"  \\caption{{{escape(caption)}}}",
+        f"  \\label{{tab:{label}}}",
         "  \\resizebox{\\linewidth}{!}{",
         f"  \\begin{{tabular}}{{{'l' * factors}{'r' * (len(columns) - factors)}}}",
         "    \\toprule",
@@ -26,11 +34,9 @@ def latex(report: Report) -> str:
         *(f"    {_row(row)}" for row in zip(*(column.cells for column in columns), strict=True)),
         "    \\bottomrule",
         "  \\end{tabular}}",
-        *(f"  \\par {escape(source)}" for source in report.numbered_sources),
-        *(f"  \\par {escape(line)}" for line in report.warnings if report.incomplete),
+        *(f"  \\par {escape(note)}" for note in notes),
         "\\end{table*}",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _row(cells: Iterable[str]) -> str:

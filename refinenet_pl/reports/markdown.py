@@ -13,6 +13,7 @@ def markdown(report: Report) -> str:
         report.caption,
         _table(report.table),
         "\n".join(f"{source}  " for source in report.numbered_sources),
+        *(["## Costs", _table(report.costs)] if report.costs else []),
         "\n".join(f"- {line}" for line in [*report.warnings, *report.notes]),
         *(part for dataset in report.datasets for part in _dataset(dataset)),
     ]

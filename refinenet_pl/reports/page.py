@@ -14,6 +14,7 @@ def page(report: Report) -> str:
     """Return the page's HTML."""
     content = {
         "table": [vars(column) for column in report.table],
+        "costs": [vars(column) for column in report.costs],
         "factors": report.factors,
         "caption": report.caption,
         "warnings": report.warnings,

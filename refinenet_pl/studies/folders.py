@@ -93,10 +93,13 @@ def _differences(expected: Any, found: Any, key: str) -> list[tuple[str, tuple[A
 
 
 def _same(expected: Any, found: Any) -> bool:
-    """Compare numbers as numbers: YAML reads 1e-3 as a string, and the run's configuration holds 0.001."""
-    if isinstance(expected, str) and isinstance(found, int | float) and not isinstance(found, bool):
-        try:
-            return float(expected) == found
-        except ValueError:
-            return False
-    return bool(expected == found)
+    """Compare a number and a string as numbers.
+
+    YAML reads 1e-3 as a string, and the run's configuration holds 0.001. The command line saves devices=2 as "2".
+    """
+    if isinstance(expected, str) == isinstance(found, str) or isinstance(expected, bool) or isinstance(found, bool):
+        return bool(expected == found)
+    try:
+        return float(expected) == float(found)
+    except (TypeError, ValueError):
+        return False
