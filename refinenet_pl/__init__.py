@@ -7,12 +7,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from refinenet_pl.version import __version__
+
 if TYPE_CHECKING:
     from refinenet_pl.networks import LightWeightRefineNet, RefineNet
     from refinenet_pl.weights.loading import load
 
-__version__ = "0.1.0"
-__all__ = ["LightWeightRefineNet", "RefineNet", "load"]
+__all__ = ["LightWeightRefineNet", "RefineNet", "__version__", "load"]
 
 _MODULES = {
     "LightWeightRefineNet": "refinenet_pl.networks",

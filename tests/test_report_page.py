@@ -24,8 +24,8 @@ from selenium.webdriver.support.select import Select
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.reports.assemble import assemble
-from refinenet_pl.reports.images import most_different
 from refinenet_pl.reports.page import page
+from refinenet_pl.reports.page_images import most_different
 from refinenet_pl.reports.pictures import predict_pictures
 from refinenet_pl.reports.report import report
 from refinenet_pl.reports.summary import summarize_study

@@ -9,7 +9,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from refinenet_pl.cli.training import TrainingCLI, progress_bar
-from refinenet_pl.data.images import ImagesDataModule
+from refinenet_pl.data.unlabeled import ImagesDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.training.prediction_writer import PredictionWriter
 from refinenet_pl.training.submission_writer import SubmissionWriter

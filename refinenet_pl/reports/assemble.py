@@ -10,8 +10,8 @@ from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.comparison import difference, excludes_zero
 from refinenet_pl.evaluation.results import defined
 from refinenet_pl.reports.columns import Column, class_columns, cost_columns, main_columns
-from refinenet_pl.reports.images import ReportImages, Selection, embed_images, select_images
 from refinenet_pl.reports.notes import caption, class_caption, notes, warnings
+from refinenet_pl.reports.page_images import ReportImages, Selection, embed_images, select_images
 from refinenet_pl.reports.pictures import describe_missing, first_runs
 from refinenet_pl.reports.plot_style import COLUMN, render
 from refinenet_pl.reports.plots import draw_plots

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import save_picture
-from refinenet_pl.reports.images import Selection, image_pixels, read_samples, run_data, select_images
+from refinenet_pl.reports.page_images import Selection, image_pixels, read_samples, run_data, select_images
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.loading import load_study

@@ -9,9 +9,9 @@ from typing import Any
 from rich.progress import track
 
 from refinenet_pl.evaluation.comparison import Scores, difference, score
-from refinenet_pl.reports.costs import Costs, row_costs
 from refinenet_pl.reports.learning_curve import Curve, learning_curve
 from refinenet_pl.reports.metric import metric_at
+from refinenet_pl.reports.row_costs import Costs, row_costs
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.measure import inference_file, read_rows
 from refinenet_pl.studies.study import Levels, PublishedMetric, Study, row_name

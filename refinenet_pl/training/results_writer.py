@@ -14,7 +14,6 @@ from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from torch import Tensor, distributed
 
-import refinenet_pl
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
 from refinenet_pl.evaluation.per_image import ImageMatrices
@@ -22,6 +21,7 @@ from refinenet_pl.evaluation.results import results_table, summarize, summarize_
 from refinenet_pl.files import write_json
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.task import SegmentationTask
+from refinenet_pl.version import __version__
 
 
 class ResultsWriter(Callback):
@@ -138,7 +138,7 @@ def versions() -> dict[str, str]:
     """Return the versions of Python and the libraries, and the device."""
     return {
         "python": platform.python_version(),
-        "refinenet_pl": refinenet_pl.__version__,
+        "refinenet_pl": __version__,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "pytorch_lightning": pl.__version__,

@@ -5,7 +5,6 @@ from typing import Any
 
 import yaml
 
-import refinenet_pl
 from refinenet_pl.text import join, percent
 from refinenet_pl.weights.published import PublishedWeights
 
@@ -22,6 +21,7 @@ refinenet predict --ckpt_path FOLDER --images PHOTOS/ --output PREDICTIONS/
 
 ```python
 from refinenet_pl import load
+from refinenet_pl.version import __version__
 
 segmenter = load("FOLDER")
 labels = segmenter.predict("photo.jpg")
@@ -55,7 +55,7 @@ def converted_card(published: PublishedWeights, file_name: str, classes_source: 
         f"{published.architecture}, {published.classes} classes",
         {
             "Data": f"Unknown. Class names and colors: {classes_source}.",
-            "Recipe": f"Unknown. Converted from `{file_name}` by refinenet-pl {refinenet_pl.__version__}; the tensors' "
+            "Recipe": f"Unknown. Converted from `{file_name}` by refinenet-pl {__version__}; the tensors' "
             f"values are unchanged. Ignored keys, whose weights are random: {join(published.ignored) or 'none'}.",
             "Metrics": "",
             "Versions": "",

@@ -6,7 +6,7 @@ import pytest
 from helpers.fake_data import blocks, save_image
 from PIL import Image
 
-from refinenet_pl.data.images import ImageDataset, ImagesDataModule, find_images
+from refinenet_pl.data.unlabeled import ImageDataset, ImagesDataModule, find_images
 from refinenet_pl.errors import UserError
 
 
