@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from refinenet_pl.text import join, percent
+from refinenet_pl.version import __version__
 from refinenet_pl.weights.published import PublishedWeights
 
 UNKNOWN = "Unknown."
@@ -21,7 +22,6 @@ refinenet predict --ckpt_path FOLDER --images PHOTOS/ --output PREDICTIONS/
 
 ```python
 from refinenet_pl import load
-from refinenet_pl.version import __version__
 
 segmenter = load("FOLDER")
 labels = segmenter.predict("photo.jpg")
