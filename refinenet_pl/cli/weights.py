@@ -13,7 +13,7 @@ from refinenet_pl.weights.published import PublishedWeights, load_published, pub
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and convert or export."""
-    function: Callable[..., None] = {"weights convert": convert, "weights export": export}[name]
+    function: Callable[..., None] = convert if name == "weights convert" else export
     parser = ArgumentParser(prog=f"refinenet {name}")
     parser.add_function_arguments(function, as_positional=True, skip={"dataset", "ignore"})
     if function is convert:
