@@ -1,11 +1,11 @@
-# Set-up and checks on a POSIX machine with Python 3.10 or newer:
+# Set-up and checks on a POSIX machine with Python 3.11 or newer:
 #   make quickstart    install the package, then train on the painted scenes
 #   make test          install the developer tools, then run the tests
 #   make test-slow     the tests that take minutes
 #   make lint          ruff and mypy
 #   make test-lowest   tests with the lowest versions of all dependencies
 PYTHON ?= python3
-LOWEST_PYTHON ?= 3.10
+LOWEST_PYTHON ?= 3.11
 BIN := .venv/bin
 # One torch thread by default: on a shared machine, two threads can be several times slower than one.
 OMP_NUM_THREADS ?= 1
@@ -35,7 +35,7 @@ lint: .venv/developer
 # UV_TORCH_BACKEND=cpu takes PyTorch's CPU builds, where their index can be reached.
 test-lowest: .venv/developer
 	$(BIN)/python -m pip install 'uv>=0.8'
-	$(BIN)/uv venv --python $(LOWEST_PYTHON) --clear .venv-lowest
+	$(BIN)/uv venv --python "$$(command -v python$(LOWEST_PYTHON))" --clear .venv-lowest
 	$(BIN)/uv pip install --python .venv-lowest --resolution lowest-direct --editable .
 	$(BIN)/uv pip install --python .venv-lowest 'pytest>=8'
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS)

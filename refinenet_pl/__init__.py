@@ -7,13 +7,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from refinenet_pl.version import __version__
+from refinenet_pl.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from refinenet_pl.networks import LightWeightRefineNet, RefineNet
     from refinenet_pl.weights.loading import load
 
-__all__ = ["LightWeightRefineNet", "RefineNet", "__version__", "load"]
+__all__ = ["LightWeightRefineNet", "RefineNet", "load"]
 
 _MODULES = {
     "LightWeightRefineNet": "refinenet_pl.networks",

@@ -73,7 +73,7 @@ def test_all_ignored_split_is_refused(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_weights_of_real_camvid_are_those_that_numpy_finds_in_its_files(real_data, tmp_path, monkeypatch, method):
+def test_real_camvid_weights_match_numpy(real_data, tmp_path, monkeypatch, method):
     data = ["--data=CamVidDataModule", f"--data.root={real_data / 'camvid'}"]
     output = tmp_path / "weights.yaml"
     assert refinenet(monkeypatch, "class-weights", *data, f"--method={method}", f"--output={output}") == 0
@@ -122,12 +122,12 @@ def first_loss(runs: Path) -> float:
         return float(next(row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]))
 
 
-def test_the_weights_go_from_an_experiment_into_its_loss(experiment, tmp_path, monkeypatch, capsys):
+def test_fit_takes_the_weights(experiment, tmp_path, monkeypatch, capsys):
     output = tmp_path / "deep" / "weights.yaml"
     assert refinenet(monkeypatch, "class-weights", "--config", experiment, "--output", output) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert METHODS["median_frequency"].formula in printed
-    assert "median_frequency over the 2 training images of CamVidDataModule" in printed
+    assert "median_frequency on the 2 training images of CamVidDataModule" in printed
     assert all(name in printed for name in CAMVID.names)
     assert METHODS["median_frequency"].formula in output.read_text()
     assert "2 training images" in output.read_text()
@@ -136,7 +136,7 @@ def test_the_weights_go_from_an_experiment_into_its_loss(experiment, tmp_path, m
     weighted = [*options, "--config", str(output), f"--runs={tmp_path / 'weighted'}"]
     assert refinenet(monkeypatch, "fit", *weighted) == 0
     run = only_run(tmp_path / "weighted")
-    assert run.parent.name == "my_experiment"
+    assert run.parent.name == "my_experiment_weights"
     loss = yaml.safe_load((run / "config.yaml").read_text())["model"]["loss"]
     assert loss["class_path"].endswith(".CrossEntropy")
     assert loss["init_args"]["class_weights"] == read(output)
@@ -146,15 +146,15 @@ def test_the_weights_go_from_an_experiment_into_its_loss(experiment, tmp_path, m
     assert first_loss(tmp_path / "weighted") != pytest.approx(first_loss(tmp_path / "plain"), rel=1e-5)
 
 
-def test_options_override_the_experiments_data(experiment, tmp_path, monkeypatch, capsys):
+def test_options_override_config(experiment, tmp_path, monkeypatch, capsys):
     other = make_camvid(tmp_path / "other", train=3)
     options = [f"--config={experiment}", f"--data.root={other}", "--output", tmp_path / "weights.yaml"]
     assert refinenet(monkeypatch, "class-weights", *options) == 0
-    assert "over the 3 training images" in " ".join(capsys.readouterr().out.split())
+    assert "on the 3 training images" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "voc"])
-def test_label_values_are_counted_as_train_ids_of_every_dataset(name, tmp_path, monkeypatch):
+def test_label_ids_are_mapped(name, tmp_path, monkeypatch):
     if name == "cityscapes":
         root, data, classes = make_cityscapes(tmp_path / name, size=(64, 128)), "CityscapesDataModule", 19
     else:
@@ -166,7 +166,7 @@ def test_label_values_are_counted_as_train_ids_of_every_dataset(name, tmp_path, 
     assert np.median(weights) == pytest.approx(1, abs=1e-6)
 
 
-def test_an_absent_class_is_named_and_no_file_is_written(experiment, tmp_path, monkeypatch, capsys):
+def test_absent_class_writes_nothing(experiment, tmp_path, monkeypatch, capsys):
     for path in (tmp_path / "camvid" / "trainannot").iterdir():
         labels = np.array(Image.open(path))
         labels[labels == CAMVID.names.index("fence")] = 0
@@ -177,7 +177,7 @@ def test_an_absent_class_is_named_and_no_file_is_written(experiment, tmp_path, m
     assert not output.exists()
 
 
-def test_labels_painted_in_colors_are_refused(experiment, tmp_path, monkeypatch, capsys):
+def test_color_labels_are_refused(experiment, tmp_path, monkeypatch, capsys):
     path = tmp_path / "camvid" / "trainannot" / "train_1.png"
     save_image(path, np.zeros((48, 64), np.uint8))
     assert refinenet(monkeypatch, "class-weights", "--config", experiment) == 2
@@ -185,11 +185,13 @@ def test_labels_painted_in_colors_are_refused(experiment, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"), [(None, "cannot read"), ("model: [", "cannot read"), ("model: {}", "no section `data`")]
+    ("content", "message"), [(None, "does not exist"), ("model: [", "parsing config"), ("model: {}", "required: data")]
 )
-def test_a_configuration_without_data_is_told_in_words(content, complaint, tmp_path, monkeypatch, capsys):
+def test_config_without_data_is_refused(content, message, tmp_path, monkeypatch, capsys):
     path = tmp_path / "experiment.yaml"
     if content is not None:
         path.write_text(content)
-    assert refinenet(monkeypatch, "class-weights", "--config", path) == 2
-    assert complaint in capsys.readouterr().err
+    with pytest.raises(SystemExit) as done:
+        refinenet(monkeypatch, "class-weights", "--config", path)
+    assert done.value.code == 2
+    assert message in capsys.readouterr().err

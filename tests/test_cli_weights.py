@@ -226,9 +226,13 @@ def test_convert_lists_keys(published, tmp_path, monkeypatch, capsys):
     assert "segm.bias, conv3.weight" in (tmp_path / "out" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("words", [[], ["import"]])
-def test_unknown_subcommand_shows_usage(words, monkeypatch, capsys):
-    with pytest.raises(SystemExit) as done:
-        refinenet(monkeypatch, "weights", *words)
-    assert done.value.code == 2
-    assert "usage: refinenet weights {convert,export}" in capsys.readouterr().err
+def test_unknown_command_lists_family(monkeypatch, capsys):
+    assert refinenet(monkeypatch, "weights", "covert") == 2
+    assert "expected one of: weights convert, weights export" in capsys.readouterr().err
+
+
+def test_family_alone_shows_help(monkeypatch, capsys):
+    assert refinenet(monkeypatch, "weights") == 0
+    shown = capsys.readouterr().out
+    assert "weights convert" in shown
+    assert "study run" not in shown

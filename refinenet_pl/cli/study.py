@@ -22,7 +22,7 @@ def add_fit_options(parser: ArgumentParser) -> None:
     """Accept options of `refinenet fit`, such as --data.root=/data/voc, for every cell."""
     for section in FIT_SECTIONS:
         help_text = f"Options of `refinenet fit` for every cell: --{section}.NAME=VALUE."
-        parser.add_argument(f"--{section}", type=dict[str, Any], help=help_text)
+        parser.add_argument(f"--{section}", type=dict[str, Any], default={}, help=help_text)
 
 
 def fit_options(options: Namespace) -> dict[str, Any]:
