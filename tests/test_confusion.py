@@ -1,5 +1,7 @@
 """The confusion matrix against a count in numpy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -66,7 +68,7 @@ def test_call_counts_pixels_once(monkeypatch):
     counted = []
     count = confusion.confusion_matrix
 
-    def counting(prediction: Tensor, *args: object) -> Tensor:
+    def counting(prediction: Tensor, *args: Any) -> Tensor:
         counted.append(prediction.numel())
         return count(prediction, *args)
 

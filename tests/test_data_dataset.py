@@ -84,8 +84,6 @@ def test_paths_may_be_strings(pair):
     assert torch.equal(read_image(str(pair.image)), read_image(pair.image))
     assert np.array_equal(read_mask(str(pair.mask)), read_mask(pair.mask))
     assert is_image(str(pair.image))
-    sample = Sample(str(pair.image), str(pair.mask), "a")
-    assert torch.equal(SegmentationDataset([sample], 4)[0]["mask"], SegmentationDataset([pair], 4)[0]["mask"])
 
 
 def test_mask_is_read_without_image(pair):

@@ -283,8 +283,9 @@ def test_datasets_without_predictions(tmp_path):
         Select(browser.find_element(By.ID, "dataset")).select_by_visible_text("voc")
         assert Select(browser.find_element(By.ID, "b")).first_selected_option.text == "improved"
         assert browser.find_element(By.ID, "message").text.startswith("15 predictions are missing (5 images")
-        expected = 100 * assembled.datasets[1].comparison.iou[2][0]
-        assert numbers(column(browser, "classes", 3)[:1]) == pytest.approx([expected], abs=0.006)
+        first_class = assembled.datasets[1].comparison.iou[2][0]
+        assert first_class is not None
+        assert numbers(column(browser, "classes", 3)[:1]) == pytest.approx([100 * first_class], abs=0.006)
         assert browser.get_log("browser") == []
         artifacts = Path(os.environ.get("REFINENET_ARTIFACTS", tmp_path))
         browser.set_window_size(1400, 2600)

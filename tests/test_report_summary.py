@@ -206,6 +206,7 @@ def test_datasets_are_compared_separately(tmp_path):
             means.append(np.mean([json.loads(file.read_text())["miou"] for file in files]))
         assert [base.mean, improved.mean] == pytest.approx(means)
         assert improved.difference == pytest.approx(means[1] - means[0])
+        assert improved.compared is not None
         assert improved.compared["images"] == dataset.images
     assert not summary.incomplete
 

@@ -159,7 +159,7 @@ def test_to_moves_network_and_normalization(network: nn.Module):
     segmenter = Segmenter(network, PREPROCESSING)
     assert segmenter.to("cpu") is segmenter
     meta = Segmenter(nn.Conv2d(3, 4, 1), PREPROCESSING).to(torch.device("meta"))
-    assert meta.network.weight.is_meta  # type: ignore[union-attr]
+    assert meta.network.weight.is_meta
     assert meta.normalize.mean.is_meta
 
 

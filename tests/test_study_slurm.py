@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.commands import only_run, refinenet_process
@@ -30,7 +31,7 @@ def _poll_often(monkeypatch):
     monkeypatch.setattr(slurm, "POLL_SECONDS", 0.2)
 
 
-def make_groups(folder: Path, overrides: dict | None = None, **study: object) -> list[CellGroup]:
+def make_groups(folder: Path, overrides: dict[str, Any] | None = None, **study: Any) -> list[CellGroup]:
     """Return the cell groups of a study of a tiny network on fake CamVid."""
     path = write_study(folder, overrides={"trainer.max_epochs": 1, **(overrides or {})}, **study)
     return cell_groups(load_study(path), folder / "runs", {})
