@@ -23,13 +23,13 @@ SMALL = ("--device=cpu", "--size=[480,800]", "--repeats=1")
 
 
 def measure(folder: Path, *options: str, network: Sequence[str] = NETWORK) -> dict[str, str]:
-    done = refinenet_process(folder, "benchmark", *SMALL, *network, *options, f"--output={folder / 'figures.csv'}")
+    done = refinenet_process(folder, "benchmark", *SMALL, *network, *options, f"--output={folder / 'rows.csv'}")
     assert done.returncode == 0, done.stderr[-3000:]
-    with (folder / "figures.csv").open() as file:
+    with (folder / "rows.csv").open() as file:
         return list(csv.DictReader(file))[-1]
 
 
-def test_figures_are_added_to_the_file_and_another_file_is_left_alone(tmp_path: Path) -> None:
+def test_output_appends_rows(tmp_path: Path) -> None:
     row = measure(tmp_path, "--inference.flip=true")
     assert (row["network"], row["classes"], row["height"], row["flip"]) == (
         "LightWeightRefineNet",
@@ -41,7 +41,7 @@ def test_figures_are_added_to_the_file_and_another_file_is_left_alone(tmp_path: 
     assert float(row["full_logits_mb"]) == pytest.approx(4 * 150 * 480 * 800 / 1e6, abs=0.1)
     assert float(row["peak_memory_mb"]) >= float(row["one_batch_alone_mb"]) > 0
     measure(tmp_path)
-    assert len((tmp_path / "figures.csv").read_text().splitlines()) == 3
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
     (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
     done = refinenet_process(tmp_path, "benchmark", *SMALL, *NETWORK, "--output=mine.csv")
     assert done.returncode == 2
@@ -49,7 +49,7 @@ def test_figures_are_added_to_the_file_and_another_file_is_left_alone(tmp_path: 
     assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
 
 
-def test_operations_are_those_of_a_convolution_over_all_the_views(tmp_path: Path) -> None:
+def test_gflops_of_all_views(tmp_path: Path) -> None:
     convolution = (
         "--network=torch.nn.Conv2d",
         "--network.in_channels=3",
@@ -65,7 +65,7 @@ def test_operations_are_those_of_a_convolution_over_all_the_views(tmp_path: Path
     assert float(row["gflops"]) == pytest.approx(at_each_pixel * views / 1e9, abs=5e-4)
 
 
-def test_operations_of_windows_count_what_overlaps_twice() -> None:
+def test_gflops_of_overlapping_windows() -> None:
     layers = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, padding=1, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 1, groups=2)
     )
@@ -79,7 +79,7 @@ def test_operations_of_windows_count_what_overlaps_twice() -> None:
     ("encoder", "published"),
     [("resnet50", "33"), ("resnet101", "52"), ("resnet152", "71"), ("mobilenet_v2", "9.3")],
 )
-def test_the_light_weight_networks_take_the_operations_that_were_published(encoder: str, published: str) -> None:
+def test_published_gflops(encoder: str, published: str) -> None:
     # Nekrasov et al. count a multiplication with its addition as one, on 512 x 512 pixels, here with 40 classes.
     with torch.device("meta"):
         network = LightWeightRefineNet(encoder, encoder_weights=None, classes=40, expand_first=True).eval()

@@ -4,16 +4,16 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write, read_json, read_yaml
 
 
-def test_a_file_gets_its_name_when_it_is_whole_and_keeps_the_old_one_otherwise(tmp_path):
+def test_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "new" / "file.txt"
-    with atomic_write(path) as beside:
-        beside.write_text("first")
+    with atomic_write(path) as temporary:
+        temporary.write_text("first")
         assert not path.exists()
     assert path.read_text() == "first"
 
     def write_half() -> None:
-        with atomic_write(path) as beside:
-            beside.write_text("sec")
+        with atomic_write(path) as temporary:
+            temporary.write_text("sec")
             raise RuntimeError("halfway")
 
     with pytest.raises(RuntimeError, match="halfway"):
@@ -23,7 +23,7 @@ def test_a_file_gets_its_name_when_it_is_whole_and_keeps_the_old_one_otherwise(t
 
 
 @pytest.mark.parametrize("content", [b"[1, 2]", b"a: b: c", b"\xff\xfe", None])
-def test_what_is_no_mapping_in_yaml_is_refused_with_what_it_was_for(tmp_path, content):
+def test_bad_yaml_is_refused(tmp_path, content):
     path = tmp_path / "some.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -32,7 +32,7 @@ def test_what_is_no_mapping_in_yaml_is_refused_with_what_it_was_for(tmp_path, co
 
 
 @pytest.mark.parametrize("content", [b"[1, 2]", b"{a: 1}", b"\xff\xfe", None])
-def test_what_is_no_mapping_in_json_is_refused_with_what_to_do(tmp_path, content):
+def test_bad_json_is_refused(tmp_path, content):
     path = tmp_path / "some.json"
     if content is not None:
         path.write_bytes(content)

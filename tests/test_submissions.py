@@ -65,7 +65,7 @@ def pictures(archive: Path) -> dict[str, Image.Image]:
         return {name: Image.open(io.BytesIO(file.read())) for name, file in files.items() if file}
 
 
-def test_cityscapes_gets_label_ids_in_a_zip_of_one_gray_png_an_image(cityscapes, tmp_path, monkeypatch, capsys):
+def test_cityscapes_archive_holds_label_ids(cityscapes, tmp_path, monkeypatch, capsys):
     root, checkpoint = cityscapes
     images = root / "leftImg8bit" / "test"
     assert refinenet(monkeypatch, *predict(checkpoint, images, tmp_path, "--submission=cityscapes")) == 0
@@ -86,7 +86,7 @@ def test_cityscapes_gets_label_ids_in_a_zip_of_one_gray_png_an_image(cityscapes,
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_voc_gets_palette_pngs_of_class_indices_in_the_devkits_folder(voc, tmp_path, monkeypatch, capsys):
+def test_voc_archive_holds_palette_pngs(voc, tmp_path, monkeypatch, capsys):
     root, checkpoint = voc
     images = root / "VOCdevkit" / "VOC2012" / "JPEGImages"
     assert refinenet(monkeypatch, *predict(checkpoint, images, tmp_path, "--submission=voc")) == 0
@@ -116,7 +116,7 @@ def test_two_processes_pack_what_one_does(cityscapes, tmp_path, monkeypatch):
     assert all(picture.tobytes() == second[name].tobytes() for name, picture in first.items())
 
 
-def test_cityscapes_own_evaluation_of_the_archive_gives_the_figures_of_validate(cityscapes, tmp_path, monkeypatch):
+def test_cityscapes_scores_archive_as_validate(cityscapes, tmp_path, monkeypatch):
     pytest.importorskip("cityscapesscripts")
     root, checkpoint = make_cityscapes(tmp_path / "cityscapes"), cityscapes[1]
     for seed, path in enumerate(root.glob("gtFine/val/*/*_labelIds.png")):
@@ -153,7 +153,7 @@ def test_ids_match_cityscapesscripts():
     assert (list(CITYSCAPES.values), list(CITYSCAPES.classes.names)) == (ids, names)
 
 
-def test_a_network_of_other_classes_is_refused_and_nothing_is_written(tmp_path, monkeypatch, capsys):
+def test_other_classes_are_refused(tmp_path, monkeypatch, capsys):
     checkpoint = trained(make_camvid(tmp_path / "camvid"), "CamVidDataModule", tmp_path / "runs")
     images = make_cityscapes(tmp_path / "cityscapes") / "leftImg8bit" / "test"
     assert refinenet(monkeypatch, *predict(checkpoint, images, tmp_path / "out", "--submission=cityscapes")) == 2
@@ -161,7 +161,7 @@ def test_a_network_of_other_classes_is_refused_and_nothing_is_written(tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_two_images_of_one_name_in_the_archive_are_refused(cityscapes, tmp_path, monkeypatch, capsys):
+def test_repeated_names_are_refused(cityscapes, tmp_path, monkeypatch, capsys):
     root, checkpoint = cityscapes
     name = "berlin_000000_000019_leftImg8bit.png"
     for folder in ("first", "second"):
@@ -178,7 +178,7 @@ def test_unscored_image_is_refused(server):
 
 
 @pytest.mark.slow
-def test_the_full_test_set_gives_no_warning_of_its_number(cityscapes, tmp_path, monkeypatch, capsys):
+def test_full_test_set_has_no_warning(cityscapes, tmp_path, monkeypatch, capsys):
     root, checkpoint = cityscapes
     image = (root / "leftImg8bit" / "test" / "bonn" / "bonn_000000_000019_leftImg8bit.png").read_bytes()
     (tmp_path / "test").mkdir()
