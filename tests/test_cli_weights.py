@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 from helpers.commands import TINY_TRAINER, fit_options, only_run, refinenet
-from helpers.fake_data import make_camvid, make_voc
+from helpers.fake_data import make_voc
 from helpers.published_weights import draw, published_shapes
 from PIL import Image
 from safetensors.torch import load_file
@@ -28,26 +28,11 @@ WITHOUT_WORKERS = "--num_workers=0"
 
 
 @pytest.fixture(scope="module")
-def camvid(tmp_path_factory):
-    return make_camvid(tmp_path_factory.mktemp("data") / "camvid")
-
-
-@pytest.fixture(scope="module")
-def run(camvid, tmp_path_factory):
-    """The run folder of a finished training with averaged weights."""
-    runs = tmp_path_factory.mktemp("runs")
-    options = [*fit_options(camvid, runs), "--experiment=fake", "--trainer.max_epochs=1", "--trainer.callbacks=EMA"]
-    with pytest.MonkeyPatch.context() as patch:
-        assert refinenet(patch, "fit", *options, "--model.optimizer=AdamW", "--model.optimizer.lr=0.01") == 0
-    return only_run(runs)
-
-
-@pytest.fixture(scope="module")
-def exported(run, tmp_path_factory):
+def exported(trained_run, tmp_path_factory):
     """The weights folder of the run's best checkpoint."""
     folder = tmp_path_factory.mktemp("weights") / "fake"
     with pytest.MonkeyPatch.context() as patch:
-        assert refinenet(patch, "weights", "export", run / "checkpoints" / "best.ckpt", "--output", folder) == 0
+        assert refinenet(patch, "weights", "export", trained_run / "checkpoints" / "best.ckpt", "--output", folder) == 0
     return folder
 
 
@@ -64,8 +49,8 @@ def masks(folder: Path) -> dict[str, np.ndarray]:
     return {path.name: np.array(Image.open(path)) for path in folder.glob("*.png") if "overlay" not in path.name}
 
 
-def test_averaged_weights_are_exported(run, exported):
-    saved = torch.load(run / "checkpoints" / "best.ckpt")
+def test_averaged_weights_are_exported(trained_run, exported):
+    saved = torch.load(trained_run / "checkpoints" / "best.ckpt")
     weights = load_file(exported / "model.safetensors")
     averaged = {key.removeprefix("network."): value for key, value in saved["state_dict"].items()}
     assert weights.keys() == averaged.keys()
@@ -76,62 +61,62 @@ def test_averaged_weights_are_exported(run, exported):
     assert files == {"README.md", "config.json", "model.safetensors", "preprocessing.json"}
 
 
-def test_preprocessing_is_exported(run, exported):
-    config = yaml.safe_load((run / "config.yaml").read_text())["model"]["preprocessing"]
+def test_preprocessing_is_exported(trained_run, exported):
+    config = yaml.safe_load((trained_run / "config.yaml").read_text())["model"]["preprocessing"]
     preprocessing = json.loads((exported / "preprocessing.json").read_text())
     assert preprocessing["class_names"] == config["class_names"] == list(CAMVID.names)
     assert preprocessing["class_colors"] == [list(color) for color in CAMVID.colors]
     assert (preprocessing["mean"], preprocessing["std"]) == (config["mean"], config["std"])
 
 
-def test_card_describes_the_run(run, exported):
+def test_card_describes_the_run(trained_run, exported):
     _, front, text = (exported / "README.md").read_text().split("---\n", maxsplit=2)
     assert yaml.safe_load(front)["pipeline_tag"] == "image-segmentation"
-    results = json.loads((run / "results.json").read_text())
+    results = json.loads((trained_run / "results.json").read_text())
     assert f"| **mean IoU** | {100 * results['miou']:.2f} |" in text
     for words in ("# fake", "AdamW(lr=0.01", "EMA(decay=0.999)", "CC BY-NC 4.0", f"torch {torch.__version__}"):
         assert words in text
-    assert str(run) not in text
+    assert str(trained_run) not in text
     assert "root=camvid" in text
 
 
-def test_moved_checkpoint_has_no_metrics(run, tmp_path, monkeypatch):
+def test_moved_checkpoint_has_no_metrics(trained_run, tmp_path, monkeypatch):
     checkpoint = tmp_path / "moved.ckpt"
-    checkpoint.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
+    checkpoint.write_bytes((trained_run / "checkpoints" / "best.ckpt").read_bytes())
     monkeypatch.chdir(tmp_path)
     assert refinenet(monkeypatch, "weights", "export", checkpoint) == 0
     assert "## Metrics\n\nUnknown.\n" in (tmp_path / "fake" / "README.md").read_text()
 
 
-def test_folder_predicts_as_its_checkpoint(run, exported, camvid, tmp_path):
+def test_folder_predicts_as_its_checkpoint(trained_run, exported, fake_camvid, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        for name, weights in (("checkpoint", run / "checkpoints" / "best.ckpt"), ("folder", exported)):
-            options = ["--ckpt_path", weights, "--images", camvid / "val", "--output", tmp_path / name]
+        for name, weights in (("checkpoint", trained_run / "checkpoints" / "best.ckpt"), ("folder", exported)):
+            options = ["--ckpt_path", weights, "--images", fake_camvid / "val", "--output", tmp_path / name]
             assert refinenet(patch, "predict", *options, *TINY_TRAINER, WITHOUT_WORKERS) == 0
     checkpoints, folders = masks(tmp_path / "checkpoint"), masks(tmp_path / "folder")
     assert len(checkpoints) == 3
     for name, mask in checkpoints.items():
         np.testing.assert_array_equal(folders[name], mask)
-        for path in (run, exported):
-            np.testing.assert_array_equal(load(path).predict(camvid / "val" / name), mask)
+        for path in (trained_run, exported):
+            np.testing.assert_array_equal(load(path).predict(fake_camvid / "val" / name), mask)
 
 
-def test_predict_needs_no_training_data(run, camvid, tmp_path, monkeypatch):
-    saved = torch.load(run / "checkpoints" / "best.ckpt")
+def test_predict_needs_no_training_data(trained_run, fake_camvid, tmp_path, monkeypatch):
+    saved = torch.load(trained_run / "checkpoints" / "best.ckpt")
     saved[CONFIG_KEY] = saved[CONFIG_KEY].replace("refinenet_pl.data.CamVidDataModule", "not_installed.MyData")
     torch.save(saved, tmp_path / "other.ckpt")
-    options = ["--ckpt_path", tmp_path / "other.ckpt", "--images", camvid / "val", "--output", tmp_path / "out"]
+    options = ["--ckpt_path", tmp_path / "other.ckpt", "--images", fake_camvid / "val", "--output", tmp_path / "out"]
     assert refinenet(monkeypatch, "predict", *options, WITHOUT_WORKERS) == 0
     assert len(masks(tmp_path / "out")) == 3
 
 
-def test_folder_scores_as_its_checkpoint(run, exported, camvid, tmp_path, monkeypatch):
-    source = [f"--data.root={camvid}", "--data.num_workers=0", f"--runs={tmp_path}"]
+def test_folder_scores_as_its_checkpoint(trained_run, exported, fake_camvid, tmp_path, monkeypatch):
+    source = [f"--data.root={fake_camvid}", "--data.num_workers=0", f"--runs={tmp_path}"]
     options = ["--ckpt_path", exported, "--data=CamVidDataModule", *source, *TINY_TRAINER]
     assert refinenet(monkeypatch, "validate", *options) == 0
     evaluated = only_run(tmp_path)
     results = json.loads((evaluated / "results.json").read_text())
-    assert results["confusion_matrix"] == json.loads((run / "results.json").read_text())["confusion_matrix"]
+    assert results["confusion_matrix"] == json.loads((trained_run / "results.json").read_text())["confusion_matrix"]
     assert results["config"]["ckpt_path"] == str(exported)
     assert evaluated.parent.name == "fake"
 
@@ -144,13 +129,13 @@ def test_data_with_other_classes_is_refused(exported, tmp_path, monkeypatch, cap
     assert "VOCDataModule has 21" in error
 
 
-def test_fit_cannot_resume_a_folder(exported, camvid, tmp_path, monkeypatch, capsys):
-    assert refinenet(monkeypatch, "fit", *fit_options(camvid, tmp_path), "--ckpt_path", exported) == 2
+def test_fit_cannot_resume_a_folder(exported, fake_camvid, tmp_path, monkeypatch, capsys):
+    assert refinenet(monkeypatch, "fit", *fit_options(fake_camvid, tmp_path), "--ckpt_path", exported) == 2
     assert str(exported) in capsys.readouterr().err
 
 
-def test_smp_reads_exported_smp_network(camvid, tmp_path, monkeypatch):
-    options = [*fit_options(camvid, tmp_path / "runs"), *FPN, "--model.network.encoder_weights=null"]
+def test_smp_reads_exported_smp_network(fake_camvid, tmp_path, monkeypatch):
+    options = [*fit_options(fake_camvid, tmp_path / "runs"), *FPN, "--model.network.encoder_weights=null"]
     assert refinenet(monkeypatch, "fit", *options, "--trainer.max_epochs=1") == 0
     checkpoint = only_run(tmp_path / "runs") / "checkpoints" / "best.ckpt"
     assert refinenet(monkeypatch, "weights", "export", checkpoint, "--output", tmp_path / "fpn") == 0
