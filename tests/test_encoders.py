@@ -70,6 +70,8 @@ def test_torch_file_in_usual_wrappers(
 def test_safetensors_of_timm_families(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     network: Any = timm.create_model(name, pretrained=False).eval()
+    if not hasattr(network, "forward_intermediates"):
+        pytest.skip(f"timm {timm.__version__} gives no intermediate features of {name}, the reference here")
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     found = features(make_encoder(f"tu-{name}", 3, 5, str(tmp_path / "weights.safetensors")))
     torch.manual_seed(2)
