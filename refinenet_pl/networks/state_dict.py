@@ -52,7 +52,11 @@ def read_state_dict(path: str | Path) -> StateDict:
         with safe_globals(SAFE_GLOBALS):
             state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds of errors for damaged or unsafe files
-        raise UserError(f"weights: cannot read {path} safely: {error}") from error
+        # Not torch's message, which advises to run the file's code (weights_only=False).
+        raise UserError(
+            f"weights: cannot read {path} safely ({type(error).__name__}); expected an undamaged torch or safetensors "
+            "file that holds only tensors, numbers and text"
+        ) from error
     wrapping = []
     for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):

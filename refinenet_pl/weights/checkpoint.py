@@ -37,7 +37,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises many kinds of errors for a damaged or unsafe file
-        raise UserError(f"checkpoint: cannot read {path} safely: {error}") from error
+        # Not torch's message, which advises to run the file's code (weights_only=False).
+        raise UserError(
+            f"checkpoint: cannot read {path} safely ({type(error).__name__}); expected an undamaged checkpoint that "
+            "holds only tensors, numbers and text"
+        ) from error
     if not isinstance(checkpoint, dict) or CONFIG_KEY not in checkpoint:
         raise UserError(
             f"checkpoint: {path} holds no configuration; expected a checkpoint that `refinenet fit` wrote. On the "
