@@ -1,12 +1,17 @@
 """The run folder `runs/EXPERIMENT/TIME/`: the name of each file in it, and how to read it."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from refinenet_pl.files import read_json, read_yaml
+from refinenet_pl.errors import UserError
+from refinenet_pl.files import read_json, read_yaml, write_json
+
+OUT_OF_TIME = "max_time"
+"""How a part of the history ended, if the limit of the training time ended it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,14 @@ class RunFolder:
             runs: Folder of all runs.
             experiment: Name of the experiment.
             suffix: Appended to the name.
+
+        Raises:
+            UserError: The name of the experiment would lead out of the folder of all runs.
         """
+        if experiment in ("", ".", "..") or {"/", "\\", "\0"} & {*experiment}:
+            raise UserError(
+                f"experiment: found {experiment!r}; expected a name for a folder in {runs}, without / and not .. itself"
+            )
         # The time comes first, so that names sort by time. The letters separate two runs of the same second.
         return cls(Path(runs) / experiment / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}")
 
@@ -79,16 +91,18 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """Logged metrics as CSV; for a resumed run, those of its newest part."""
+        """Logged metrics as CSV, over all parts of a resumed run."""
         return self.path / "metrics.csv"
 
     @property
-    def metrics_parts(self) -> list[Path]:
-        """The existing files of logged metrics, oldest first: one per time that the run was resumed, then `metrics`."""
-        parts = sorted(
-            self.path.glob("metrics.part*.csv"), key=lambda path: int(path.stem.removeprefix("metrics.part"))
-        )
-        return [*parts, *([self.metrics] if self.metrics.is_file() else [])]
+    def history(self) -> Path:
+        """The id of the run, and one entry for each time that it was started or resumed."""
+        return self.path / "history.json"
+
+    @property
+    def lock(self) -> Path:
+        """The process that trains the run holds a lock on this file."""
+        return self.path / "lock"
 
     @property
     def pictures(self) -> Path:
@@ -105,6 +119,12 @@ class RunFolder:
         """Whether the results of the final evaluation exist."""
         return self.results.is_file()
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the newest part ended because of `max_time`, so that the run has results but is not complete."""
+        history = self.read_history()
+        return bool(history and history["parts"] and history["parts"][-1].get("end") == OUT_OF_TIME)
+
     def read_config(self) -> dict[str, Any]:
         """Read the configuration; raise UserError if that fails."""
         return read_yaml(self.config, "run")
@@ -117,7 +137,23 @@ class RunFolder:
         """Read time and memory of the training, or None if the file does not exist; raise UserError if that fails."""
         return read_json(self.costs, "train the run again") if self.costs.is_file() else None
 
-    def set_metrics_aside(self) -> None:
-        """Rename the logged metrics of an interrupted run, because the resumed run's logger starts a new file."""
-        if self.metrics.is_file():
-            self.metrics.rename(self.path / f"metrics.part{len(self.metrics_parts)}.csv")
+    def read_history(self) -> dict[str, Any] | None:
+        """Read the id and the parts of the run, or None if the file does not exist; raise UserError if that fails."""
+        return read_json(self.history, "resume the run in a new folder") if self.history.is_file() else None
+
+    def add_part(self, run_id: str, part: Mapping[str, Any]) -> None:
+        """Append an entry to the history.
+
+        Args:
+            run_id: The id of the run, which all its parts share.
+            part: When, how and from which step the run was started or resumed.
+        """
+        parts = (self.read_history() or {"parts": []})["parts"]
+        write_json(self.history, {"id": run_id, "parts": [*parts, part]})
+
+    def end_part(self, reason: str) -> None:
+        """Record why the newest part of the history ended: "complete" or OUT_OF_TIME."""
+        history = self.read_history()
+        if history is not None:
+            history["parts"][-1]["end"] = reason
+            write_json(self.history, history)

@@ -32,7 +32,7 @@ def test_run_folder_has_everything(run):
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     pictures = {f"pictures/val_{index}.png" for index in range(3)}
     checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
-    files_once = {"config.yaml", "metrics.csv", "costs.json", "results.json", "per_image.npz"}
+    files_once = {"config.yaml", "history.json", "lock", "metrics.csv", "costs.json", "results.json", "per_image.npz"}
     assert files == files_once | pictures | checkpoints
 
 
@@ -214,10 +214,9 @@ def test_resume_continues_in_its_folder(fake_camvid, tmp_path, monkeypatch):
     resume = ["--ckpt_path", str(part.last_checkpoint), "--trainer.max_time=null"]
     assert refinenet(monkeypatch, "fit", *resume) == 0
     assert only_run(tmp_path / "parts") == part.path
-    assert [path.name for path in part.metrics_parts] == ["metrics.part1.csv", "metrics.csv"]
     rates = []
-    for files in (RunFolder(only_run(tmp_path / "whole")).metrics_parts, part.metrics_parts):
-        rows = [row for file in files for row in csv.DictReader(file.open())]
+    for run in (RunFolder(only_run(tmp_path / "whole")), part):
+        rows = list(csv.DictReader(run.metrics.open()))
         rates.append([row["lr"] for row in rows if row["lr"]])
     assert rates[0] == rates[1]
     assert len(rates[0]) == 4

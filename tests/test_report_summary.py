@@ -97,7 +97,7 @@ def test_absent_class_is_undefined(summary):
     assert row.compared["per_class_iou"]["traffic light"] == dict.fromkeys(("a", "b", "difference", "interval"))
 
 
-def test_learning_curve_of_resumed_run(summary):
+def test_learning_curve(summary):
     row = rows_of(summary)[0]
     for run in row.runs:
         miou = run.results["miou"]

@@ -233,7 +233,7 @@ def test_interrupted_cell_resumes(tmp_path):
     run_study(tmp_path, path, f"--trainer.max_epochs={step // 2 + 2}")
     assert folder.runs == [run]
     assert torch.load(run.last_checkpoint)["global_step"] == step + 4
-    assert len(run.metrics_parts) == 2
+    assert len((run.read_history() or {})["parts"]) == 2
 
 
 def test_missing_evaluation_is_made_up(folder, tmp_path):

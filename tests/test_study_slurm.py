@@ -88,7 +88,7 @@ def test_interrupted_job_resumes(tmp_path):
     assert not progress.failed
     (run,) = folder.runs
     assert folder.finished == run
-    assert len(run.metrics_parts) == 2
+    assert len((run.read_history() or {})["parts"]) == 2
     assert len(submitted(group)) == 1
 
 

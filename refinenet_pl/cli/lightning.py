@@ -1,4 +1,4 @@
-"""Runs the commands of LightningCLI: loads a checkpoint's configuration, and turns errors into messages."""
+"""Runs the commands of LightningCLI: finds the checkpoint and its configuration, and turns errors into messages."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import OutOfMemoryError
 
+from refinenet_pl.cli.continuation import NothingLeft
 from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
 from refinenet_pl.cli.training import TrainingCLI
@@ -16,7 +17,7 @@ from refinenet_pl.runs import RunFolder
 
 COMMANDS = {"fit": TrainingCLI, "validate": TrainingCLI, "test": TrainingCLI, "predict": PredictionCLI}
 IRRELEVANT_WARNINGS = (
-    "Experiment logs directory .* exists",  # the metrics of the resumed run were renamed
+    "LightningCLI's args parameter",  # the arguments are the process's, without the checkpoint
     "Checkpoint directory .* exists",  # it belongs to the resumed run
     "Found .* module\\(s\\) in eval mode",  # frozen batch norm, as configured
     "It is recommended to use `self.log\\('(val|test)/",  # these metrics are summed over the devices already
@@ -30,18 +31,18 @@ IRRELEVANT_WARNINGS = (
 def run(name: str, args: list[str]) -> None:
     """Run a command.
 
-    A checkpoint's configuration replaces a missing --config.
-
     Args:
         name: The command.
         args: Its options.
     """
-    # Lightning reads the process's arguments, and starts the other processes of a multi-GPU run with them.
-    sys.argv[1:] = [name, *add_checkpoint_config(name, args)]
+    sys.argv[1:] = [name, *args]  # Lightning starts the other processes of a multi-GPU run with them
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
+    options, checkpoint = split_checkpoint(name, args)
     try:
-        COMMANDS[name]()
+        COMMANDS[name]([name, *options], checkpoint, names_folder(args))
+    except NothingLeft as reason:
+        print(reason)
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
     except OutOfMemoryError as error:
@@ -52,23 +53,51 @@ def run(name: str, args: list[str]) -> None:
         raise UserError(f"the checkpoint does not fit the configured network: {error}") from error
 
 
-def add_checkpoint_config(command: str, options: list[str]) -> list[str]:
-    """Add the configuration of the checkpoint, and the best checkpoint of a run folder, to a command's options."""
+def split_checkpoint(command: str, args: list[str]) -> tuple[list[str], Path | None]:
+    """Take the checkpoint out of the options, and give them its configuration if they have none.
+
+    LightningCLI does not see the checkpoint: it would let the file choose arguments of the model.
+
+    Args:
+        command: The command.
+        args: Its options.
+
+    Returns:
+        The options without --ckpt_path, and the checkpoint's file or the weights folder. For a run folder: its last
+        checkpoint for `fit`, else its best one.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    # LightningCLI reports missing values.
     parser.add_argument("--ckpt_path", nargs="?")
-    parser.add_argument("--config", "-c", nargs="?", action="append")
-    given, _ = parser.parse_known_args(options)
+    given, options = parser.parse_known_args(args)
     if not given.ckpt_path:
-        return options
-    checkpoint = Path(given.ckpt_path)
-    if command == "fit" and checkpoint.is_dir():
-        file = RunFolder(Path("RUN")).last_checkpoint
-        raise UserError(f"--ckpt_path: {checkpoint} is a folder of weights or of a run; fit resumes a file, as {file}")
-    if RunFolder(checkpoint).config.is_file():
-        checkpoint = RunFolder(checkpoint).best_checkpoint
-        options = [*options, "--ckpt_path", str(checkpoint)]  # the last one wins
+        return options, None
+    checkpoint = find_checkpoint(command, Path(given.ckpt_path))
     # A weights folder does not describe the data: its configuration comes first, and --config adds to it.
-    if not given.config or checkpoint.is_dir():
+    if checkpoint.is_dir() or not gives(options, "--config", "-c"):
         options = ["--config", checkpoint_config(checkpoint, command), *options]
-    return options
+    return options, checkpoint
+
+
+def find_checkpoint(command: str, path: Path) -> Path:
+    """Return the checkpoint that a path of the user means; raises UserError if there is none."""
+    run = RunFolder(path)
+    if run.config.is_file():
+        return run.last_checkpoint if command == "fit" else run.best_checkpoint
+    if not path.exists():
+        raise UserError(f"--ckpt_path: no file {path}")
+    if command == "fit" and path.is_dir():
+        raise UserError(
+            f"--ckpt_path: {path} holds weights only, and fit continues a training; to start a new training from these "
+            f"weights, give --model.weights={path}"
+        )
+    return path
+
+
+def names_folder(args: list[str]) -> bool:
+    """Return whether the command names its experiment or the folder of all runs."""
+    return gives(args, "--experiment", "--runs")
+
+
+def gives(args: list[str], *options: str) -> bool:
+    """Return whether one of the options is among the words of a command."""
+    return any(word.partition("=")[0] in options for word in args)

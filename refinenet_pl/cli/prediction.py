@@ -18,7 +18,6 @@ from refinenet_pl.training.submission_writer import SubmissionWriter
 class PredictionCLI(TrainingCLI):
     """`predict`: predicts any images with the network and the configuration of a checkpoint."""
 
-    save_config = None
     data_class = None  # the images need not come from the dataset that the network was trained on
 
     @staticmethod

@@ -1,52 +1,50 @@
-"""The configuration of a run: where it is saved, and how it is read from a checkpoint or a weights folder."""
+"""The configuration that a checkpoint or a weights folder holds, as far as a command takes it."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.cli import SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger
 
-from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint
+from refinenet_pl.weights.checkpoint import read_checkpoint, run_config
 from refinenet_pl.weights.folder import network_config, read_preprocessing
 
-
-class SaveConfig(SaveConfigCallback):
-    """Saves the configuration in the run folder, in each checkpoint, and with the loggers."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Pass the configuration to the loggers; the parent class writes the file."""
-        for logger in trainer.loggers:
-            if not isinstance(logger, CSVLogger):  # it would write the same file again
-                logger.log_hyperparams(yaml.safe_load(dump(self.parser, self.config)))
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the configuration, so that the checkpoint can be evaluated anywhere."""
-        checkpoint[CONFIG_KEY] = dump(self.parser, self.config)
-
-
-def dump(parser: ArgumentParser, config: Namespace) -> str:
-    """Return the configuration as YAML text, as the run folder has it."""
-    return parser.dump(config, skip_none=False)
+COMMAND_KEYS = ("config", "ckpt_path", "weights_only", "runs")
+"""Keys that belong to one command, not to the training."""
+EVALUATION_KEYS = ("model", "data", "seed_everything", "experiment")
+"""Keys that an evaluation takes. Devices, limits and paths belong to the machine and the moment of the training."""
 
 
 def checkpoint_config(path: Path, command: str) -> str:
     """Return the configuration of a checkpoint or a weights folder, as YAML text.
 
+    `fit` continues the training, and takes all of it. An evaluation takes the network, the data, the seed and the
+    precision. "predict" takes any images, so that its configuration has no data.
+
     Args:
         path: The checkpoint or the folder.
-        command: The command that needs it. "predict" takes any images, so that its configuration has no data.
+        command: The command that needs it.
 
     Raises:
         UserError: There is no such file or folder, or it holds no configuration.
     """
-    config = folder_config(path) if path.is_dir() else yaml.safe_load(read_checkpoint(path)[CONFIG_KEY])
-    if command == "predict":
-        config.pop("data", None)
-    return yaml.safe_dump(config)
+    config = folder_config(path) if path.is_dir() else run_config(read_checkpoint(path), path)
+    return yaml.safe_dump(training_part(config) if command == "fit" else evaluation_part(config, command))
+
+
+def training_part(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a configuration that a continued training takes."""
+    return {key: value for key, value in config.items() if key not in COMMAND_KEYS}
+
+
+def evaluation_part(config: dict[str, Any], command: str) -> dict[str, Any]:
+    """Return the part of a configuration that `validate`, `test` or `predict` takes."""
+    keys = [key for key in EVALUATION_KEYS if key != "data" or command != "predict"]
+    part = {key: config[key] for key in keys if key in config}
+    if isinstance(part.get("model"), dict):
+        part["model"] = {key: value for key, value in part["model"].items() if key not in ("compile", "weights")}
+    precision = (config.get("trainer") or {}).get("precision")
+    return part if precision is None else {**part, "trainer": {"precision": precision}}
 
 
 def folder_config(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`fit`, `validate` and `test`: LightningCLI with a run folder and a configuration that completes itself."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,21 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 import refinenet_pl.networks
 import refinenet_pl.training.ema  # noqa: F401  (YAML can name imported classes without their modules)
 from refinenet_pl.cli.completion import complete
-from refinenet_pl.cli.saved_config import SaveConfig, dump
+from refinenet_pl.cli.continuation import (
+    Start,
+    describe,
+    lock_run,
+    plan_continuation,
+    requeued,
+    requeued_checkpoint,
+    start_new,
+)
+from refinenet_pl.cli.run_recorder import RunRecorder
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
@@ -25,6 +34,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.costs import TrainingCosts
 from refinenet_pl.training.losses import CrossEntropy
+from refinenet_pl.training.metrics_file import MetricsFile
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.results_writer import ResultsWriter
 from refinenet_pl.training.schedules import Poly
@@ -35,21 +45,29 @@ FILES = RunFolder(Path())
 
 
 class TrainingCLI(LightningCLI):
-    """`fit`, `validate` and `test`."""
+    """`fit`, `validate` and `test`.
 
-    run_folder: RunFolder
-    save_config: type[SaveConfig] | None = SaveConfig
+    Args:
+        words: The command and its options, without --ckpt_path.
+        checkpoint: The checkpoint or the weights folder to continue or to evaluate.
+        named: Whether the command names the experiment or the folder of all runs.
+    """
+
     data_class: type[SegmentationDataModule] | None = SegmentationDataModule
+    start: Start
 
-    def __init__(self) -> None:
+    def __init__(self, words: list[str], checkpoint: Path | None = None, named: bool = False) -> None:
+        self.words = words
+        self.checkpoint = checkpoint
+        self.named = named
         super().__init__(
             SegmentationTask,
             self.data_class,
             subclass_mode_data=True,
-            save_config_callback=self.save_config,
-            save_config_kwargs={"overwrite": True},  # only a resumed run finds a file, which is its own
+            save_config_callback=None,  # RunRecorder saves it
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            args=words,
         )
 
     @staticmethod
@@ -81,49 +99,65 @@ class TrainingCLI(LightningCLI):
         )
 
     def before_instantiate_classes(self) -> None:
-        """Complete the configuration and choose the run folder."""
+        """Complete the configuration, and decide in which folder and from which state the run starts."""
         config = self.config[self.subcommand]
         complete(config)
-        self.check_checkpoint(config)
+        if self.subcommand != "fit" and self.checkpoint is None:
+            raise UserError(
+                f"{self.subcommand} needs a trained network: give --ckpt_path with a checkpoint, such as "
+                f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
+            )
         if config.experiment is None:
             config.experiment = run_name(config.config or [])
-        self.run_folder = choose_run_folder(config, str(self.subcommand))
+        self.start = self.plan_start(config)
+        self.saved = self.plain_config()
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
             set_up_wandb(config, self.run_folder)
         else:
             # The metrics of an evaluation are in its results. A trial run of a few steps writes nothing.
             config.trainer.logger = False
+        if self.checkpoint is not None:
+            take_weights_from_checkpoint(config)
+            config.ckpt_path = None if self.checkpoint.is_dir() else str(self.checkpoint)
+            self.saved["ckpt_path"] = None if self.subcommand == "fit" else str(self.checkpoint)
         self.trainer_defaults["callbacks"] = self.default_callbacks(config)
 
-    def check_checkpoint(self, config: Namespace) -> None:
-        """Check --ckpt_path before anything is loaded; evaluation takes all weights from it."""
-        if config.ckpt_path and not Path(config.ckpt_path).exists():
-            raise UserError(f"--ckpt_path: no file {config.ckpt_path}")
-        if self.subcommand == "fit":
-            return
-        if not config.ckpt_path:
-            raise UserError(
-                f"{self.subcommand} needs a trained network: give --ckpt_path with a checkpoint, such as "
-                f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
-            )
-        config.model.encoder_weights = None
-        if "encoder_weights" in config.model.network.init_args:
-            config.model.network.init_args.encoder_weights = None
+    @property
+    def run_folder(self) -> RunFolder:
+        """The folder that the run writes to."""
+        return self.start.folder
+
+    def plain_config(self) -> dict[str, Any]:
+        """Return the whole configuration of the command as plain values."""
+        config: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
+        return config
+
+    def plan_start(self, config: Namespace) -> Start:
+        """Decide where and from which state the run starts. Nothing is written, and a running run is locked."""
+        if self.subcommand != "fit":
+            return start_new(RunFolder.create_name(config.runs, config.experiment, f"-{self.subcommand}"))
+        folder = RunFolder.create_name(config.runs, config.experiment)
+        plain = self.plain_config()
+        start = start_new(folder)
+        if self.checkpoint is None and not config.trainer.fast_dev_run:
+            self.checkpoint = requeued_checkpoint(folder, plain)
+        if self.checkpoint is not None:
+            start = plan_continuation(self.checkpoint, plain, folder, self.named and not requeued())
+        if not start.new:
+            self.lock = lock_run(start.folder)
+        return start
 
     def after_instantiate_classes(self) -> None:
-        """Load a weights folder, and hide it from Lightning, which can load checkpoints only."""
-        config = self.config_init[self.subcommand]
-        if config.ckpt_path and Path(config.ckpt_path).is_dir():
-            load_weights(self.model.network, Path(config.ckpt_path))
-            config.ckpt_path = None
+        """Load a weights folder, which Lightning cannot."""
+        if self.checkpoint is not None and self.checkpoint.is_dir():
+            load_weights(self.model.network, self.checkpoint)
 
     def default_callbacks(self, config: Namespace) -> list[Any]:
         """Return the callbacks that every run has."""
         if config.trainer.fast_dev_run:
             return progress_bar(config)
-        saved = yaml.safe_load(dump(self._parser(self.subcommand), config))
-        callbacks = [ResultsWriter(saved), PictureWriter(config.pictures), *progress_bar(config)]
+        callbacks = [ResultsWriter(self.saved), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
             # A separate callback: `checkpoint.save_last` would save only together with a new best checkpoint.
             last = ModelCheckpoint(
@@ -132,7 +166,8 @@ class TrainingCLI(LightningCLI):
                 save_on_train_epoch_end=True,
                 enable_version_counter=False,
             )
-            callbacks += [TrainingCosts(), last]
+            command = ["refinenet", *sys.argv[1:]]
+            callbacks += [TrainingCosts(), RunRecorder(self.start, self.saved, command), last]
         return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -140,25 +175,37 @@ class TrainingCLI(LightningCLI):
         configured = self.config_init[self.subcommand].trainer.logger
         if self.subcommand == "fit" and configured is not False:
             loggers = configured if isinstance(configured, list) else [configured]
-            rank_zero_only(self.run_folder.set_metrics_aside)()
-            csv = CSVLogger(self.run_folder.path, name="", version="")
-            kwargs["logger"] = [csv, *(logger for logger in loggers if logger not in (None, True))]
+            metrics = MetricsFile(self.run_folder.path, self.start.step)
+            kwargs["logger"] = [metrics, *(logger for logger in loggers if logger not in (None, True))]
         return super().instantiate_trainer(default_root_dir=str(self.run_folder.path), **kwargs)
 
     def before_fit(self) -> None:
-        """Check the network, and print the run folder."""
+        """Check the network and the data before anything is written, and print where the run starts."""
         if self.config[self.subcommand].trainer.sync_batchnorm:
             check_synchronizable(self.model.network)
+        self.datamodule.setup("fit")
         if not self.config[self.subcommand].trainer.fast_dev_run:
-            self.announce()
+            self.announce_start()
 
     def after_fit(self) -> None:
-        """Evaluate the best checkpoint on the validation split."""
-        # The trainer's first checkpoint callback is the one that monitors a metric.
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
-        if best:
-            self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
-            self.announce()
+        """Evaluate the best checkpoint on the validation split; the last one if no validation chose a best one."""
+        if self.config[self.subcommand].trainer.fast_dev_run:
+            return
+        # The trainer's own first checkpoint callback can be one of the user's.
+        best = self.config_init[self.subcommand].checkpoint.best_model_path
+        checkpoint = best or str(self.run_folder.last_checkpoint)
+        if not self.trainer.limit_val_batches:
+            self.tell(
+                "not evaluated: trainer.limit_val_batches is 0. To evaluate: refinenet validate --ckpt_path "
+                f"{self.run_folder.last_checkpoint}"
+            )
+        elif not Path(checkpoint).is_file():
+            self.tell("not evaluated: the training ended before it saved a checkpoint")
+        else:
+            if not best:
+                self.tell(f"no validation within the training chose a best checkpoint: evaluating {checkpoint}")
+            self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+        self.announce()
 
     def after_validate(self) -> None:
         """Print the run folder."""
@@ -173,19 +220,31 @@ class TrainingCLI(LightningCLI):
         """Print the run folder."""
         print(f"run folder: {self.run_folder.path}")
 
+    def announce_start(self) -> None:
+        """Print the run folder, and what a continuation changes."""
+        if self.start.checkpoint is not None:
+            self.tell(f"continuing from step {self.start.step} of {self.start.checkpoint}")
+        if self.start.changes:
+            self.tell(f"changed from there on: {describe(self.start.changes)}")
+        self.announce()
+
+    @rank_zero_only
+    def tell(self, message: str) -> None:
+        """Print a message once for all processes."""
+        print(message)
+
+
+def take_weights_from_checkpoint(config: Namespace) -> None:
+    """Load no other weights: the checkpoint holds all of them, and the files may be gone."""
+    config.model.encoder_weights = config.model.weights = None
+    if "encoder_weights" in config.model.network.init_args:
+        config.model.network.init_args.encoder_weights = None
+
 
 def run_name(configs: Iterable[Any]) -> str:
     """Name a run after its configuration files: their names without suffix, joined by "_"."""
     # A configuration that was given as text, such as a checkpoint's, has no file: None.
     return "_".join(Path(str(config)).stem for config in configs if config is not None) or "unnamed"
-
-
-def choose_run_folder(config: Namespace, command: str) -> RunFolder:
-    """Return the folder of the run that `fit` resumes, or a new one. Nothing is created yet."""
-    if command != "fit":
-        return RunFolder.create_name(config.runs, config.experiment, f"-{command}")
-    resumed = RunFolder.of_checkpoint(config.ckpt_path) if config.ckpt_path else None
-    return resumed or RunFolder.create_name(config.runs, config.experiment)
 
 
 def progress_bar(config: Namespace) -> list[RichProgressBar]:

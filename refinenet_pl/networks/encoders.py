@@ -15,7 +15,7 @@ from refinenet_pl.networks.state_dict import describe_mismatch, read_state_dict
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors")
+WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".tar", ".safetensors", ".ckpt")
 CLASSIFIER_PREFIXES = (
     *("fc.", "classifier.", "head.", "last_linear.", "norm.", "norm_head.", "conv_head.", "bn2."),
     "features.18.",  # MobileNet-v2's last convolution: smp's encoder has it, MobileNetV2Taps does not
@@ -89,12 +89,15 @@ def is_weight_file(weights: str | Path | bool | None) -> bool:
 def load_encoder_weights(encoder: nn.Module, path: str | Path) -> None:
     """Load a classification network's state dict into an encoder. Only the classifier's keys may be left over.
 
+    A segmentation network's state dict, such as a checkpoint of this package, gives the weights of its encoder.
+
     Raises:
         UserError: The file is missing or unsafe, or keys are missing, left over or of another shape.
     """
     expected = encoder.state_dict()
     expected_keys = {_comparable(key): key for key in expected}
     state, _ = read_state_dict(path)
+    state = encoder_part(state)
     found = {expected_keys.get(_comparable(key), _without_wrapper(key)): value for key, value in state.items()}
     found = {key: value for key, value in found.items() if key in expected or not key.startswith(CLASSIFIER_PREFIXES)}
     if mismatch := describe_mismatch(expected, found):
@@ -103,6 +106,14 @@ def load_encoder_weights(encoder: nn.Module, path: str | Path) -> None:
             "Give the weight file of the encoder that encoder_name selects."
         )
     encoder.load_state_dict({key: found.get(key, value) for key, value in expected.items()})
+
+
+def encoder_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the encoder's tensors of a segmentation network's state dict; other state dicts are returned unchanged."""
+    for prefix in ("network.encoder.", "encoder."):  # in a checkpoint, and in a weights folder
+        if part := {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}:
+            return part
+    return state
 
 
 def _without_wrapper(key: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refinenet_pl.differences import differences
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.study import Cell, Study
 
@@ -77,29 +78,4 @@ def deviations(cell: Cell, run: RunFolder) -> dict[str, tuple[Any, Any]]:
 
     Only keys of the cell are compared. A run's configuration holds every default as well.
     """
-    return dict(_differences(cell.config, run.read_config(), ""))
-
-
-def _differences(expected: Any, found: Any, key: str) -> list[tuple[str, tuple[Any, Any]]]:
-    if isinstance(expected, dict) and isinstance(found, dict):
-        names = [(name, f"{key}.{name}".lstrip(".")) for name in expected]
-        return [pair for name, path in names for pair in _differences(expected[name], found.get(name), path)]
-    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        items = enumerate(zip(expected, found, strict=True))
-        return [pair for index, both in items for pair in _differences(*both, f"{key}.{index}")]
-    if key.endswith("class_path") and str(found).rpartition(".")[2] == str(expected).rpartition(".")[2]:
-        return []  # the run's configuration names the module as well
-    return [] if _same(expected, found) else [(key, (expected, found))]
-
-
-def _same(expected: Any, found: Any) -> bool:
-    """Compare a number and a string as numbers.
-
-    YAML reads 1e-3 as a string, and the run's configuration holds 0.001. The command line saves devices=2 as "2".
-    """
-    if isinstance(expected, str) == isinstance(found, str) or isinstance(expected, bool) or isinstance(found, bool):
-        return bool(expected == found)
-    try:
-        return float(expected) == float(found)
-    except (TypeError, ValueError):
-        return False
+    return differences(cell.config, run.read_config())

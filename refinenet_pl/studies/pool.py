@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.locks import LOCKED, try_lock
 from refinenet_pl.studies.commands import CellGroup
-from refinenet_pl.studies.locks import LOCKED, try_lock
 from refinenet_pl.studies.study import Cell
 
 POLL_SECONDS = 0.5

@@ -11,8 +11,8 @@ import submitit
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import read_json, write_json
+from refinenet_pl.locks import LOCKED, try_lock
 from refinenet_pl.studies.commands import CellGroup
-from refinenet_pl.studies.locks import LOCKED, try_lock
 from refinenet_pl.studies.pool import Progress, failure_message
 from refinenet_pl.studies.slurm_job import CellGroupJob
 from refinenet_pl.text import join

@@ -12,8 +12,8 @@ from submitit import JobEnvironment
 from submitit.helpers import Checkpointable
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.locks import LOCKED, try_lock
 from refinenet_pl.studies.commands import CellGroup
-from refinenet_pl.studies.locks import LOCKED, try_lock
 from refinenet_pl.studies.pool import failure_message
 from refinenet_pl.studies.study import Cell
 

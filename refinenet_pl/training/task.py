@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from refinenet_pl.data.classes import IGNORE_INDEX
@@ -18,8 +19,10 @@ from refinenet_pl.training.batch_norm import BatchNormMode, check_batch_norm, ke
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.memory_layout import make_contiguous, memory_format, restore_optimizer_layout
 from refinenet_pl.training.optimization import make_optimizer
+from refinenet_pl.training.plan import PLAN_KEY, Resumed, apply_changes, group_settings, read_progress, total_steps
 from refinenet_pl.training.preparation import check_network, prepare_network
 from refinenet_pl.training.schedules import Poly, Schedule, make_scheduler
+from refinenet_pl.weights.transfer import transfer_weights
 
 FULL_IMAGE = Inference()
 
@@ -30,8 +33,11 @@ class SegmentationTask(pl.LightningModule):
     Args:
         network: The network. Parameters whose name starts with "encoder" are the encoder's.
         preprocessing: Pixel statistics and classes. The command line fills it from the data and the encoder.
-        encoder_weights: State-dict file to initialize the encoder from, for networks that cannot read one themselves,
-            such as smp's.
+        weights: Weights to start from (fine-tuning): a checkpoint, a run folder, a weights folder, or a file of
+            published weights. Tensors that do not fit are left out and listed; in the last layer, classes of the same
+            name keep their rows.
+        encoder_weights: State-dict file or checkpoint to initialize the encoder from, for networks that cannot read one
+            themselves, such as smp's.
         loss: Maps logits [N, C, h, w] and targets [N, h, w] (255 is ignored) to a scalar. None is CrossEntropy.
         optimizer: Makes the optimizer from parameter groups. Its `lr` is the decoder's.
         encoder_lr_factor: Factor on the learning rate of the encoder (the authors: 0.1).
@@ -55,6 +61,7 @@ class SegmentationTask(pl.LightningModule):
         self,
         network: nn.Module,
         preprocessing: Preprocessing,
+        weights: str | None = None,
         encoder_weights: str | None = None,
         loss: nn.Module | None = None,
         optimizer: OptimizerCallable = torch.optim.SGD,
@@ -73,6 +80,8 @@ class SegmentationTask(pl.LightningModule):
         check_network(network, loss_resolution)
         self.layout = memory_format(channels_last)
         self.network = prepare_network(network, encoder_weights, batch_norm, channels_last, compile)
+        if weights:
+            rank_zero_info(str(transfer_weights(network, weights, preprocessing.class_names)))
         self.preprocessing = preprocessing
         # The segmenter is no module: its modules are the task's, which moves them between devices and saves them.
         self.segmenter = Segmenter(network, preprocessing, inference, self.layout)
@@ -84,6 +93,8 @@ class SegmentationTask(pl.LightningModule):
         self.schedule = schedule or Poly()
         self.loss_resolution = loss_resolution
         self.batch_norm = batch_norm
+        self.plan: dict[str, Any] = {}
+        self.resumed: Resumed | None = None
         self.confusion = ConfusionMatrix(len(preprocessing.class_names), ignore_index=IGNORE_INDEX)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -139,7 +150,9 @@ class SegmentationTask(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimizer, and the schedule over the optimizer steps of the whole run."""
         optimizer = make_optimizer(self.network, self.optimizer, self.encoder_lr_factor, self.decay_norms_and_biases)
-        scheduler = make_scheduler(optimizer, self.schedule, self.trainer.estimated_stepping_batches)
+        steps = total_steps(self.trainer, self.resumed.progress if self.resumed else None)
+        self.plan = {"groups": group_settings(optimizer), "total_steps": steps}
+        scheduler = make_scheduler(optimizer, self.schedule, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_fit_start(self) -> None:
@@ -148,6 +161,19 @@ class SegmentationTask(pl.LightningModule):
             batch_size = getattr(self.trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
             check_batch_norm(self.network, self.device.type, batch_size)
 
+    def on_train_start(self) -> None:
+        """Apply the settings that a continued training changes, and say what the schedule does."""
+        if self.resumed is None:
+            return
+        scheduler: Any = self.lr_schedulers()
+        apply_changes(self.trainer.optimizers[0], scheduler, self.resumed.plan["groups"], self.plan["groups"])
+        earlier, steps = self.resumed.plan["total_steps"], self.plan["total_steps"]
+        if earlier != steps:
+            rank_zero_info(
+                f"the schedule {type(self.schedule).__name__} is planned over {steps} steps instead of {earlier}: from "
+                f"step {scheduler.last_epoch} on, the learning rate is {scheduler.get_last_lr()[-1]:.3g}"
+            )
+
     def train(self, mode: bool = True) -> "SegmentationTask":
         """Set the mode; frozen batch norm stays in evaluation mode."""
         super().train(mode)
@@ -155,12 +181,15 @@ class SegmentationTask(pl.LightningModule):
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store tensors in the contiguous layout."""
+        """Store tensors in the contiguous layout, and the plan of the training."""
         make_contiguous(checkpoint)
+        checkpoint[PLAN_KEY] = self.plan
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Give the optimizer's state the network's layout again."""
+        """Give the optimizer's state the network's layout again, and keep the progress and plan of the training."""
         restore_optimizer_layout(checkpoint, self.layout)
+        if PLAN_KEY in checkpoint and self.trainer.state.fn == "fit":
+            self.resumed = Resumed(read_progress(checkpoint), checkpoint[PLAN_KEY])
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **options: Any) -> "SegmentationTask":

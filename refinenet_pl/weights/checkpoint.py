@@ -12,6 +12,8 @@ from refinenet_pl.errors import UserError
 
 CONFIG_KEY = "refinenet_config"
 """Key of a checkpoint's configuration, as YAML text."""
+RUN_KEY = "refinenet_run"
+"""Key of the run that wrote a checkpoint: {"id": the id in the run folder's history}."""
 
 
 def is_checkpoint(path: str | Path) -> bool:
@@ -25,8 +27,12 @@ def is_checkpoint(path: str | Path) -> bool:
     return isinstance(content, dict) and (CONFIG_KEY in content or "pytorch-lightning_version" in content)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, needs_config: bool = True) -> dict[str, Any]:
     """Read a checkpoint of this package; its configuration is under CONFIG_KEY.
+
+    Args:
+        path: The file.
+        needs_config: Refuse a checkpoint without a configuration, such as one of another Lightning program.
 
     Raises:
         UserError: The file is missing, is damaged, asks for code to run, or holds no configuration.
@@ -42,7 +48,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint: cannot read {path} safely ({type(error).__name__}); expected an undamaged checkpoint that "
             "holds only tensors, numbers and text"
         ) from error
-    if not isinstance(checkpoint, dict) or CONFIG_KEY not in checkpoint:
+    if not isinstance(checkpoint, dict) or (needs_config and CONFIG_KEY not in checkpoint):
         raise UserError(
             f"checkpoint: {path} holds no configuration; expected a checkpoint that `refinenet fit` wrote. On the "
             "command line, give the configuration with --config"

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from segmentation_models_pytorch.base import SegmentationModel
-from torch import nn
+from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import read_json, write_json
@@ -97,8 +97,12 @@ def load_weights(network: nn.Module, folder: str | Path) -> None:
     Raises:
         UserError: The file is missing or damaged, or a key or a shape does not fit the network.
     """
-    path = Path(folder) / WEIGHTS
-    load_state(network, read_state_dict(path).tensors, path)
+    load_state(network, read_weights(folder), Path(folder) / WEIGHTS)
+
+
+def read_weights(folder: str | Path) -> dict[str, Tensor]:
+    """Read the state dict of a weights folder; raise UserError if the file is missing or damaged."""
+    return read_state_dict(Path(folder) / WEIGHTS).tensors
 
 
 def read_preprocessing(folder: str | Path) -> Preprocessing:

@@ -1,10 +1,10 @@
-"""The lock that a process holds on the cell that it works on."""
+"""A lock on a file: it shows that a process works on a run or on a cell of a study."""
 
 from typing import IO
 
 from refinenet_pl.errors import UserError
 
-LOCKED = "locked by another `study run`"
+LOCKED = "locked by another process that works on it"
 
 
 def try_lock(file: IO[str]) -> bool:
@@ -21,7 +21,7 @@ def try_lock(file: IO[str]) -> bool:
     try:
         import fcntl  # POSIX only
     except ImportError as error:
-        raise UserError("studies need POSIX file locks: run them on Linux or macOS") from error
+        raise UserError("runs and studies need POSIX file locks: use Linux or macOS") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,0 +1,91 @@
+"""Records a run: its configuration and history in the run folder, in each checkpoint, and with the loggers."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import yaml
+from pytorch_lightning.callbacks import Callback, Timer
+
+from refinenet_pl.cli.continuation import Start, job_name, lock_run
+from refinenet_pl.files import atomic_write
+from refinenet_pl.runs import OUT_OF_TIME
+from refinenet_pl.training.metrics_file import MetricsFile
+from refinenet_pl.weights.checkpoint import CONFIG_KEY, RUN_KEY
+
+
+class RunRecorder(Callback):
+    """Writes `config.yaml` once, and appends to `history.json` whenever the run is started or continued.
+
+    Args:
+        start: Where the run starts.
+        config: The whole configuration.
+        command: The command, as words.
+    """
+
+    def __init__(self, start: Start, config: Mapping[str, Any], command: list[str]) -> None:
+        self.start = start
+        self.config = config
+        self.command = command
+        self.recorded = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Record the start of a training, before its first step."""
+        if stage != "fit" or self.recorded or not trainer.is_global_zero:
+            return
+        self.recorded = True
+        if self.start.new:
+            self.start.folder.path.mkdir(parents=True, exist_ok=True)
+            self.lock = lock_run(self.start.folder)
+            with atomic_write(self.start.folder.config) as file:
+                file.write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
+        part = {
+            "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": " ".join(self.command),
+            "job": job_name(),
+            "step": self.start.step,
+            "checkpoint": None if self.start.checkpoint is None else str(self.start.checkpoint),
+            "changes": {key: list(pair) for key, pair in self.start.changes.items()},
+        }
+        self.start.folder.add_part(self.start.run_id, part)
+        for logger in trainer.loggers:
+            if not isinstance(logger, MetricsFile):
+                logger.log_hyperparams(dict(self.config))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record whether the training is complete, or its time is over."""
+        timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+        over = any((timer.time_remaining() or 1) <= 0 for timer in timers)
+        if trainer.is_global_zero:
+            self.start.folder.end_part(OUT_OF_TIME if over else "complete")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the configuration, so that the checkpoint can be evaluated anywhere, and the id of the run."""
+        checkpoint[CONFIG_KEY] = yaml.safe_dump(self.config, sort_keys=False)
+        checkpoint[RUN_KEY] = {"id": self.start.run_id}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Follow a run folder that was moved or copied, so that its best score and checkpoint are kept."""
+        if self.start.new or self.start.checkpoint is None:
+            return
+        folder = self.start.checkpoint.resolve().parent
+        for state in checkpoint.get("callbacks", {}).values():
+            if isinstance(state, dict) and "best_model_path" in state and state.get("dirpath"):
+                earlier = Path(state["dirpath"])
+                if earlier.name == folder.name and earlier != folder:
+                    _replace_folder(state, str(earlier), str(folder))
+
+
+def _replace_folder(state: dict[str, Any], earlier: str, folder: str) -> None:
+    """Replace the folder in the paths of a ModelCheckpoint's state, in place."""
+    for key, value in state.items():
+        if isinstance(value, str):
+            state[key] = value.replace(earlier, folder, 1) if value.startswith(earlier) else value
+        elif isinstance(value, dict):
+            state[key] = {path.replace(earlier, folder, 1): score for path, score in value.items()}

@@ -1,0 +1,201 @@
+"""What `fit --ckpt_path` does: continue a run in its folder, continue it in a new one, or refuse in words."""
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from helpers.commands import fit_options, only_run, refinenet
+
+from refinenet_pl.locks import try_lock
+from refinenet_pl.runs import RunFolder
+
+STOPPED = ["--trainer.max_epochs=2", "--trainer.max_time=00:00:00:00", "--trainer.min_epochs=1"]
+"""Ends a training after the first of two epochs, of two steps each."""
+
+
+@pytest.fixture(scope="session")
+def half_run(fake_camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of a training that stopped after its first epoch, without results. Tests copy it."""
+    runs = tmp_path_factory.mktemp("half")
+    with pytest.MonkeyPatch.context() as patch:
+        assert refinenet(patch, "fit", *fit_options(fake_camvid, runs), *STOPPED, "--experiment=half") == 0
+    run = RunFolder(only_run(runs))
+    for file in (run.results, run.per_image):
+        file.unlink()
+    return run.path
+
+
+@pytest.fixture
+def half(half_run: Path, tmp_path: Path) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(half_run, tmp_path / "half" / half_run.name)))
+
+
+def digest(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def rates(run: RunFolder) -> list[float]:
+    with run.metrics.open() as file:
+        return [float(row["lr"]) for row in csv.DictReader(file) if row["lr"]]
+
+
+def resume(monkeypatch: pytest.MonkeyPatch, checkpoint: Path, *options: str | Path) -> int:
+    return refinenet(monkeypatch, "fit", "--ckpt_path", checkpoint, "--trainer.max_time=null", *options)
+
+
+def poly(step: int, steps: int) -> float:
+    return float((1 - step / steps) ** 0.9)
+
+
+def test_copied_run_continues_in_place(half, monkeypatch, capsys):
+    saved = half.config.read_bytes()
+    best = torch.load(half.best_checkpoint)["callbacks"]
+    score = next(state["best_model_score"] for state in best.values() if state.get("best_model_score") is not None)
+    assert resume(monkeypatch, half.last_checkpoint) == 0
+    assert "continuing from step 2" in capsys.readouterr().out
+    assert half.finished
+    assert half.config.read_bytes() == saved
+    history = half.read_history()
+    assert [part["step"] for part in history["parts"]] == [0, 2]
+    assert history["parts"][1]["changes"]["trainer.max_time"][1] is None
+    assert history["parts"][1]["command"].startswith("refinenet fit --ckpt_path")
+    base = rates(half)[0]
+    assert rates(half) == pytest.approx([base * poly(step, 4) for step in range(4)])
+    states = torch.load(half.last_checkpoint)["callbacks"].values()
+    paths = [state["best_model_path"] for state in states if state.get("best_model_path")]
+    assert all(Path(path).parent == half.checkpoints.resolve() for path in paths)
+    assert max(float(state["best_model_score"]) for state in states if state.get("best_model_score") is not None) >= score
+
+
+def test_finished_run_is_not_changed(trained_run, monkeypatch, capsys):
+    run = RunFolder(trained_run)
+    before = digest(run.path)
+    assert refinenet(monkeypatch, "fit", "--ckpt_path", run.last_checkpoint) == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+    assert refinenet(monkeypatch, "fit", "--ckpt_path", run.path, "--trainer.max_epochs=3") == 2
+    assert "--experiment" in capsys.readouterr().err
+    assert digest(run.path) == before
+
+
+def test_longer_training_goes_into_a_new_folder(trained_run, tmp_path, monkeypatch, capsys):
+    run = RunFolder(trained_run)
+    before = digest(run.path)
+    options = ["--trainer.max_epochs=4", "--data.batch_size=4", "--experiment=longer", f"--runs={tmp_path}"]
+    assert refinenet(monkeypatch, "fit", "--ckpt_path", run.path, *options) == 0
+    assert digest(run.path) == before
+    # Two epochs of two steps, and two of one step, because the batches are twice as large.
+    longer = RunFolder(only_run(tmp_path))
+    assert rates(longer) == pytest.approx([0.01 * poly(step, 6) for step in (4, 5)])
+    assert "max_epochs: 2 -> 4" in capsys.readouterr().out
+    history = longer.read_history()
+    assert history["id"] != run.read_history()["id"]
+    assert (history["parts"][0]["step"], history["parts"][0]["checkpoint"]) == (4, str(run.last_checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [
+        (["--model.optimizer.lr=0.5"], 0.5 * poly(2, 4)),
+        (["--model.schedule=Constant"], None),
+        (["--trainer.max_epochs=3"], None),
+    ],
+)
+def test_learning_rate_is_applied(half, options, rate, monkeypatch):
+    base = rates(half)[0]
+    expected = {"--model.schedule=Constant": base, "--trainer.max_epochs=3": base * poly(2, 6)}.get(options[0], rate)
+    assert resume(monkeypatch, half.last_checkpoint, *options) == 0
+    assert rates(half)[2] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--model.network.pooling=null",
+        "--model.batch_norm=frozen",
+        "--model.decay_norms_and_biases=false",
+        "--model.optimizer=AdamW",
+        "--model.loss=OHEM",
+        "--data.crop_size=64",
+        "--seed_everything=5",
+        "--trainer.callbacks=EMA",
+    ],
+)
+def test_other_trainings_are_refused(half, option, monkeypatch, capsys):
+    before = digest(half.path)
+    assert resume(monkeypatch, half.last_checkpoint, option) == 2
+    told = capsys.readouterr().err
+    assert option.partition("=")[0].removeprefix("--").split(".")[-1] in told
+    assert "--model.weights" in told and "refinenet validate" in told
+    assert digest(half.path) == before
+
+
+def test_running_run_is_locked(half, monkeypatch, capsys):
+    before = digest(half.path)
+    with half.lock.open("a") as file:
+        assert try_lock(file)
+        assert resume(monkeypatch, half.last_checkpoint) == 2
+    assert "another process" in capsys.readouterr().err
+    assert digest(half.path) == before
+
+
+def test_missing_data_changes_nothing(half, tmp_path, monkeypatch):
+    before = digest(half.path)
+    assert resume(monkeypatch, half.last_checkpoint, f"--data.root={tmp_path}") == 2
+    assert digest(half.path) == before
+
+
+def test_foreign_folder_is_not_written_to(half, tmp_path, monkeypatch):
+    foreign = tmp_path / "project"
+    (foreign / "weights").mkdir(parents=True)
+    (foreign / "config.yaml").write_text("answer: 42\n")
+    checkpoint = Path(shutil.copy(half.last_checkpoint, foreign / "weights"))
+    before = digest(foreign)
+    monkeypatch.chdir(tmp_path)
+    assert resume(monkeypatch, checkpoint) == 0
+    assert digest(foreign) == before
+    run = RunFolder(only_run(tmp_path / "runs"))
+    assert run.path.parent.name == "half"
+    assert len(rates(run)) == 2
+
+
+def test_saved_config_starts_a_new_run(half, tmp_path, monkeypatch):
+    assert resume(monkeypatch, half.last_checkpoint) == 0
+    before = digest(half.path)
+    options = ["--config", half.config, f"--runs={tmp_path / 'again'}", "--trainer.max_time=null"]
+    assert refinenet(monkeypatch, "fit", *options) == 0
+    again = RunFolder(only_run(tmp_path / "again"))
+    assert rates(again) == rates(half)
+    assert digest(half.path) == before
+
+
+@pytest.mark.parametrize("name", ["../out", "/absolute", ".", ".."])
+def test_experiment_stays_in_its_folder(name, fake_camvid, tmp_path, monkeypatch, capsys):
+    runs = tmp_path / "runs"
+    assert refinenet(monkeypatch, "fit", *fit_options(fake_camvid, runs), f"--experiment={name}") == 2
+    assert "experiment" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_requeued_job_finds_its_run(fake_camvid, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_JOB_NAME", "interactive")  # Lightning then starts the processes itself
+    options = [*fit_options(fake_camvid, tmp_path), "--experiment=job", "--trainer.max_epochs=2"]
+    first = [*options, "--trainer.max_time=00:00:00:00", "--trainer.min_epochs=1"]
+    assert refinenet(monkeypatch, "fit", *first) == 0
+    run = RunFolder(only_run(tmp_path))
+    config = yaml.safe_load(run.config.read_text())
+    config["trainer"]["max_time"] = config["trainer"]["min_epochs"] = None
+    run.config.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    checkpoint = torch.load(run.last_checkpoint)
+    checkpoint["refinenet_config"] = run.config.read_text()
+    torch.save(checkpoint, run.last_checkpoint)
+    assert refinenet(monkeypatch, "fit", *options) == 0
+    assert only_run(tmp_path) == run.path
+    assert [part["step"] for part in json.loads(run.history.read_text())["parts"]] == [0, 2]
