@@ -129,11 +129,6 @@ def test_validate_takes_a_run_folder(run, tmp_path, monkeypatch):
     assert results["config"]["ckpt_path"] == str(run.best_checkpoint)
 
 
-def test_fit_refuses_a_run_folder(run, fake_camvid, tmp_path, monkeypatch, capsys):
-    assert refinenet(monkeypatch, "fit", "--ckpt_path", run.path, *fit_options(fake_camvid, tmp_path)) == 2
-    assert "last.ckpt" in capsys.readouterr().err
-
-
 def test_saved_config_repeats_the_run(run, tmp_path, monkeypatch):
     assert refinenet(monkeypatch, "fit", "--config", run.config, "--runs", tmp_path) == 0
     again = RunFolder(only_run(tmp_path))

@@ -255,21 +255,14 @@ def test_missing_checkpoint_fails_alone(folder, tmp_path):
     assert "found no best.ckpt of a finished run" in done.stderr
 
 
-def test_locked_cell_is_skipped(tmp_path):
-    path = write_study(tmp_path, factors={"pooling": ORIGINAL}, overrides={"trainer.max_epochs": 400})
-    first = start(tmp_path, path)
-    folder = cell_folder(tmp_path, "pooling-original_seed-0")
-    wait_for(lambda: folder.unfinished is not None)
-    (training,) = child_processes(first.pid)
-    first.kill()  # the training keeps running, because its parent cannot stop it
-    first.communicate()
-    try:
-        second = refinenet_process(tmp_path, "study", "run", path)
-    finally:
-        os.kill(training, signal.SIGKILL)
-    assert second.returncode == 2
-    assert "locked by another `study run`" in second.stderr
-    assert len(folder.runs) == 1
+def test_two_commands_share_the_cells(tmp_path):
+    path = write_study(tmp_path, factors={"pooling": ORIGINAL | IMPROVED}, overrides={"trainer.max_epochs": 20})
+    commands = [start(tmp_path, path) for _ in range(2)]
+    assert [command.wait() for command in commands] == [0, 0]
+    for name in ("original", "improved"):
+        (run,) = cell_folder(tmp_path, f"pooling-{name}_seed-0").runs
+        assert run.finished
+        assert len((run.read_history() or {})["parts"]) == 1
 
 
 def child_processes(process: int) -> list[int]:

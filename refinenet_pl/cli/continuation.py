@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -168,19 +169,19 @@ def _averaging(config: Mapping[str, Any]) -> list[Any]:
 
 
 @rank_zero_only
-def lock_run(folder: RunFolder) -> IO[str]:
+def lock_run(folder: RunFolder, resources: ExitStack) -> None:
     """Lock a run folder for this process; the main process locks for all processes of a training.
 
-    Returns:
-        The open file, which holds the lock until it is closed; None in other processes than the main one.
+    Args:
+        folder: The run folder. It is created if it does not exist.
+        resources: Keeps the lock until it is closed.
 
     Raises:
         UserError: Another process trains the run.
     """
-    file = folder.lock.open("a")
-    if not try_lock(file):
+    folder.path.mkdir(parents=True, exist_ok=True)
+    if not try_lock(resources.enter_context(folder.lock.open("a"))):
         raise UserError(f"{folder.path} is {LOCKED}; wait until it ends, or stop it")
-    return file
 
 
 def requeued() -> bool:

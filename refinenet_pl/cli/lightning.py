@@ -3,6 +3,7 @@
 import argparse
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -40,7 +41,8 @@ def run(name: str, args: list[str]) -> None:
         warnings.filterwarnings("ignore", message)
     options, checkpoint = split_checkpoint(name, args)
     try:
-        COMMANDS[name]([name, *options], checkpoint, names_folder(args))
+        with ExitStack() as resources:
+            COMMANDS[name]([name, *options], checkpoint, names_folder(args), resources)
     except NothingLeft as reason:
         print(reason)
     except MisconfigurationException as error:

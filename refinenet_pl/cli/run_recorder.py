@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import yaml
 from pytorch_lightning.callbacks import Callback, Timer
 
-from refinenet_pl.cli.continuation import Start, job_name, lock_run
+from refinenet_pl.cli.continuation import Start, job_name
 from refinenet_pl.files import atomic_write
 from refinenet_pl.runs import OUT_OF_TIME
 from refinenet_pl.training.metrics_file import MetricsFile
@@ -37,8 +37,6 @@ class RunRecorder(Callback):
             return
         self.recorded = True
         if self.start.new:
-            self.start.folder.path.mkdir(parents=True, exist_ok=True)
-            self.lock = lock_run(self.start.folder)
             with atomic_write(self.start.folder.config) as file:
                 file.write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
         part = {

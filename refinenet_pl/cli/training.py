@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,16 @@ class TrainingCLI(LightningCLI):
         words: The command and its options, without --ckpt_path.
         checkpoint: The checkpoint or the weights folder to continue or to evaluate.
         named: Whether the command names the experiment or the folder of all runs.
+        resources: What the command keeps until it ends, such as the lock of its run.
     """
 
     data_class: type[SegmentationDataModule] | None = SegmentationDataModule
     start: Start
 
-    def __init__(self, words: list[str], checkpoint: Path | None = None, named: bool = False) -> None:
-        self.words = words
+    def __init__(self, words: list[str], checkpoint: Path | None, named: bool, resources: ExitStack) -> None:
         self.checkpoint = checkpoint
         self.named = named
+        self.resources = resources
         super().__init__(
             SegmentationTask,
             self.data_class,
@@ -145,7 +147,7 @@ class TrainingCLI(LightningCLI):
         if self.checkpoint is not None:
             start = plan_continuation(self.checkpoint, plain, folder, self.named and not requeued())
         if not start.new:
-            self.lock = lock_run(start.folder)
+            lock_run(start.folder, self.resources)
         return start
 
     def after_instantiate_classes(self) -> None:
@@ -185,6 +187,8 @@ class TrainingCLI(LightningCLI):
             check_synchronizable(self.model.network)
         self.datamodule.setup("fit")
         if not self.config[self.subcommand].trainer.fast_dev_run:
+            if self.start.new:
+                lock_run(self.run_folder, self.resources)
             self.announce_start()
 
     def after_fit(self) -> None:

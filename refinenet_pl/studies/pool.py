@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.locks import LOCKED, try_lock
+from refinenet_pl.locks import try_lock
 from refinenet_pl.studies.commands import CellGroup
 from refinenet_pl.studies.study import Cell
 
@@ -24,10 +24,12 @@ class Progress:
     Attributes:
         running: Start of each running cell's process, in seconds since the epoch.
         failed: Message of each failed cell.
+        elsewhere: Cells that another `study run` works on.
     """
 
     running: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    elsewhere: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -43,7 +45,8 @@ class CellProcess:
 class Pool:
     """Processes on the devices of this machine.
 
-    A process holds a lock on its cell's folder while it lives. A second `study run` skips locked cells.
+    A process holds a lock on its cell's folder while it lives. Two `study run`s share the cells: each leaves locked cells
+    to the other, and takes those that the other did not finish.
 
     Args:
         devices: Numbers of the GPUs, or "cpu" once for each process at a time.
@@ -87,22 +90,24 @@ class Pool:
         """Start groups on the free devices, in order."""
         for group in list(waiting):
             if group.devices <= len(self.free):  # checked first, because next_cell reads the disk
-                waiting.remove(group)
-                if (cell := group.next_cell()) is not None:
-                    self._start_cell(group, cell)
+                cell = group.next_cell()
+                if cell is None or self._start_cell(group, cell):
+                    waiting.remove(group)
 
-    def _start_cell(self, group: CellGroup, cell: Cell) -> None:
+    def _start_cell(self, group: CellGroup, cell: Cell) -> bool:
+        """Start a cell, or record why it fails; return False if another process works on it."""
         folder = group.folder(cell)
         folder.path.mkdir(parents=True, exist_ok=True)
         with folder.lock.open("a") as lock, folder.log.open("ab") as log:
             if not try_lock(lock):
-                self.progress.failed[cell.name] = LOCKED
-                return
+                self.progress.elsewhere.add(cell.name)
+                return False
+            self.progress.elsewhere.discard(cell.name)
             try:
                 command = group.command(cell)
             except UserError as error:  # the checkpoint to evaluate is missing; other cells can run
                 self.progress.failed[cell.name] = str(error)
-                return
+                return True
             devices = [self.free.pop(0) for _ in range(group.devices)]
             process = subprocess.Popen(
                 command,
@@ -115,6 +120,7 @@ class Pool:
             )
         self.processes.append(CellProcess(group, cell, devices, process))
         self.progress.running[cell.name] = time.time()
+        return True
 
     def _environment(self, devices: list[str]) -> dict[str, str]:
         if devices[0] != "cpu":

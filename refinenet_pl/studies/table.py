@@ -75,6 +75,8 @@ def cell_state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, 
         return "running", step, miou, duration(time.time() - progress.running[name])
     if name in progress.failed:
         return "failed", progress.failed[name], "", ""
+    if name in progress.elsewhere:
+        return "running elsewhere", step, miou, ""
     return ("stopped" if folder.unfinished else "waiting"), step, miou, ""
 
 
