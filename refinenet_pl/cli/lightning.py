@@ -1,16 +1,13 @@
-"""Runs the commands of LightningCLI: loads a checkpoint's configuration, and turns errors into messages."""
+"""Runs the commands of LightningCLI: loads a checkpoint's configuration."""
 
 import argparse
 import sys
 import warnings
 from pathlib import Path
 
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import OutOfMemoryError
-
 from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
-from refinenet_pl.cli.training import TrainingCLI
+from refinenet_pl.cli.training import TrainingCLI, missing_checkpoint
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 
@@ -40,16 +37,7 @@ def run(name: str, args: list[str]) -> None:
     sys.argv[1:] = [name, *add_checkpoint_config(name, args)]
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    try:
-        COMMANDS[name]()
-    except MisconfigurationException as error:
-        raise UserError(str(error)) from error
-    except OutOfMemoryError as error:
-        raise UserError(f"out of GPU memory; lower data.batch_size or data.crop_size ({error})") from error
-    except RuntimeError as error:
-        if "loading state_dict" not in str(error):
-            raise
-        raise UserError(f"the checkpoint does not fit the configured network: {error}") from error
+    COMMANDS[name]()
 
 
 def add_checkpoint_config(command: str, options: list[str]) -> list[str]:
@@ -60,6 +48,8 @@ def add_checkpoint_config(command: str, options: list[str]) -> list[str]:
     parser.add_argument("--config", "-c", nargs="?", action="append")
     given, _ = parser.parse_known_args(options)
     if not given.ckpt_path:
+        if command != "fit" and not given.config and not {"-h", "--help"} & {*options}:
+            raise UserError(missing_checkpoint(command))
         return options
     checkpoint = Path(given.ckpt_path)
     if command == "fit" and checkpoint.is_dir():

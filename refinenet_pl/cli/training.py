@@ -16,11 +16,13 @@ from pytorch_lightning.utilities import rank_zero_only
 import refinenet_pl.networks
 import refinenet_pl.training.ema  # noqa: F401  (YAML can name imported classes without their modules)
 from refinenet_pl.cli.completion import complete
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.cli.saved_config import SaveConfig, dump
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import expand
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.costs import TrainingCosts
@@ -32,6 +34,10 @@ from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.folder import load_weights
 
 FILES = RunFolder(Path())
+
+
+class TrainingParser(Parser, LightningArgumentParser):
+    """The parser of LightningCLI with short messages."""
 
 
 class TrainingCLI(LightningCLI):
@@ -50,6 +56,8 @@ class TrainingCLI(LightningCLI):
             save_config_kwargs={"overwrite": True},  # only a resumed run finds a file, which is its own
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            parser_class=TrainingParser,
+            parser_kwargs={"prog": "refinenet"},
         )
 
     @staticmethod
@@ -84,6 +92,7 @@ class TrainingCLI(LightningCLI):
         """Complete the configuration and choose the run folder."""
         config = self.config[self.subcommand]
         complete(config)
+        config.runs = str(expand(config.runs, "runs"))
         self.check_checkpoint(config)
         if config.experiment is None:
             config.experiment = run_name(config.config or [])
@@ -91,8 +100,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
             set_up_wandb(config, self.run_folder)
-        else:
-            # The metrics of an evaluation are in its results. A trial run of a few steps writes nothing.
+        elif self.subcommand != "fit":  # the metrics of an evaluation are in its results
             config.trainer.logger = False
         self.trainer_defaults["callbacks"] = self.default_callbacks(config)
 
@@ -103,10 +111,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand == "fit":
             return
         if not config.ckpt_path:
-            raise UserError(
-                f"{self.subcommand} needs a trained network: give --ckpt_path with a checkpoint, such as "
-                f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
-            )
+            raise UserError(missing_checkpoint(str(self.subcommand)))
         config.model.encoder_weights = None
         if "encoder_weights" in config.model.network.init_args:
             config.model.network.init_args.encoder_weights = None
@@ -138,7 +143,9 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Return a trainer that writes to the run folder; training always logs its metrics as CSV."""
         configured = self.config_init[self.subcommand].trainer.logger
-        if self.subcommand == "fit" and configured is not False:
+        # In a trial run of a few steps (fast_dev_run), Lightning replaces the loggers by one that writes nothing.
+        trial = self.config_init[self.subcommand].trainer.fast_dev_run
+        if self.subcommand == "fit" and configured is not False and not trial:
             loggers = configured if isinstance(configured, list) else [configured]
             rank_zero_only(self.run_folder.set_metrics_aside)()
             csv = CSVLogger(self.run_folder.path, name="", version="")
@@ -172,6 +179,14 @@ class TrainingCLI(LightningCLI):
     def announce(self) -> None:
         """Print the run folder."""
         print(f"run folder: {self.run_folder.path}")
+
+
+def missing_checkpoint(command: str) -> str:
+    """Return the message for an evaluation without a checkpoint."""
+    return (
+        f"{command} needs a trained network: give --ckpt_path with a checkpoint, such as "
+        f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
+    )
 
 
 def run_name(configs: Iterable[Any]) -> str:
