@@ -12,6 +12,7 @@ from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import OutOfMemoryError
 
+from refinenet_pl.cli.parser import shorten
 from refinenet_pl.errors import Fault, UserError
 
 CHECKING_LIBRARIES = (
@@ -32,7 +33,6 @@ REFUSALS = (
     TypeError,
     RuntimeError,
     ImportError,
-    ZeroDivisionError,
 )  # RuntimeError: and NotImplementedError
 PLACES = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP),
@@ -89,6 +89,8 @@ def explain(error: Exception) -> UserError | None:
                 return Fault(f"{told} ({_brief(words)})")
     frames = list(_frames(error.__traceback__))
     if isinstance(error, REFUSALS) and _is_refusal(frames):
+        if "Does not validate against" in words:  # jsonargparse tried several types for one class
+            words = shorten(words)
         return UserError(f"{_built_class(frames)}{words}{slurm_advice(words)}")
     return None
 

@@ -18,6 +18,7 @@ import refinenet_pl.training.ema  # noqa: F401  (YAML can name imported classes 
 from refinenet_pl.cli.completion import complete
 from refinenet_pl.cli.parser import Parser
 from refinenet_pl.cli.saved_config import SaveConfig, dump
+from refinenet_pl.cli.trainer_options import check_trainer
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
@@ -91,6 +92,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Complete the configuration and choose the run folder."""
         config = self.config[self.subcommand]
+        check_trainer(config.trainer)
         complete(config)
         config.runs = str(expand(config.runs, "runs"))
         self.check_checkpoint(config)
