@@ -18,7 +18,7 @@ import refinenet_pl.training.ema  # noqa: F401  (YAML can name imported classes 
 from refinenet_pl.cli.completion import complete
 from refinenet_pl.cli.parser import Parser
 from refinenet_pl.cli.saved_config import SaveConfig, dump
-from refinenet_pl.cli.trainer_options import check_trainer
+from refinenet_pl.cli.trainer_options import check_trainer, training_strategy
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
@@ -152,6 +152,8 @@ class TrainingCLI(LightningCLI):
             rank_zero_only(self.run_folder.set_metrics_aside)()
             csv = CSVLogger(self.run_folder.path, name="", version="")
             kwargs["logger"] = [csv, *(logger for logger in loggers if logger not in (None, True))]
+        if self.subcommand == "fit":
+            kwargs["strategy"] = training_strategy(self.config_init[self.subcommand].trainer.strategy)
         return super().instantiate_trainer(default_root_dir=str(self.run_folder.path), **kwargs)
 
     def before_fit(self) -> None:
