@@ -80,7 +80,7 @@ def explain(error: Exception) -> UserError | None:
         return UserError(f"the network cannot be compiled on this machine; add --model.compile false ({_brief(words)})")
     if type(error).__module__.startswith("wandb."):
         return UserError(f"W&B: {words}; set WANDB_MODE=offline to train without its server")
-    if isinstance(error, RuntimeError):
+    if isinstance(error, (RuntimeError, ValueError)):
         for pattern, told in ADVICE.items():
             if re.search(pattern, words):
                 return UserError(f"{told} ({_brief(words)})")

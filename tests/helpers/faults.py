@@ -1,6 +1,8 @@
 """A catalogue of bad inputs: what a row holds, and what is expected of every row."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -26,8 +28,8 @@ class BadInput(NamedTuple):
     command: str
     words: tuple[str, ...]
     status: int = 2
-    files: dict[str, str | bytes] = {}
-    environment: dict[str, str | None] = {}
+    files: Mapping[str, str | bytes] = MappingProxyType({})
+    environment: Mapping[str, str | None] = MappingProxyType({})
     trains: bool = False
 
 
