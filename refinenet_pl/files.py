@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,22 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def expand(path: str | Path, key: str) -> Path:
+    """Replace variables of the environment ($NAME, ${NAME}) and ~ in a path.
+
+    Args:
+        path: The path, as a configuration has it.
+        key: Key of the configuration, for the error message.
+
+    Raises:
+        UserError: A variable is not set.
+    """
+    expanded = os.path.expandvars(path)
+    if (unset := re.search(r"\$(\w+|\{[^}]*\})", expanded)) and not Path(path).exists():
+        raise UserError(f"{key}: {path} holds {unset[0]}, but this variable is not set; set it, or write the path out")
+    return Path(expanded).expanduser()
+
+
 def read_yaml(path: str | Path, what: str) -> dict[str, Any]:
     """Read a mapping from a YAML file.
 
@@ -46,7 +63,7 @@ def read_yaml(path: str | Path, what: str) -> dict[str, Any]:
         UserError: The file is missing, is not YAML, or holds something other than a mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{what}: cannot read {path} as YAML: {error}") from error
     if not isinstance(content, dict):
@@ -65,7 +82,7 @@ def read_json(path: str | Path, advice: str) -> dict[str, Any]:
         UserError: The file is missing, is not JSON, or holds something other than a mapping.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot read it as JSON ({error}); {advice}") from error
     if not isinstance(content, dict):
@@ -76,4 +93,4 @@ def read_json(path: str | Path, advice: str) -> dict[str, Any]:
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as JSON. NaN is refused, because JSON has none."""
     with atomic_write(path) as file:
-        file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -70,7 +70,9 @@ def test_copied_run_continues_in_place(half, monkeypatch, capsys):
     states = torch.load(half.last_checkpoint)["callbacks"].values()
     paths = [state["best_model_path"] for state in states if state.get("best_model_path")]
     assert all(Path(path).parent == half.checkpoints.resolve() for path in paths)
-    assert max(float(state["best_model_score"]) for state in states if state.get("best_model_score") is not None) >= score
+    assert (
+        max(float(state["best_model_score"]) for state in states if state.get("best_model_score") is not None) >= score
+    )
 
 
 def test_finished_run_is_not_changed(trained_run, monkeypatch, capsys):

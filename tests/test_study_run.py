@@ -1,6 +1,5 @@
 """Studies run one process per cell: finished cells are skipped, interrupted ones resume, failures are reported."""
 
-import os
 import shutil
 import signal
 import subprocess

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import refinenet_pl.networks  # noqa: F401  (so that --network can name its classes without their modules)
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference, compute_logits
 from refinenet_pl.evaluation.memory import peak_memory
@@ -26,7 +27,7 @@ WHOLE_IMAGE = Inference()
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and measure."""
-    auto_cli(benchmark, as_positional=False, args=args, prog=f"refinenet {name}")
+    auto_cli(benchmark, as_positional=False, args=args, prog=f"refinenet {name}", parser_class=Parser)
 
 
 def benchmark(
@@ -115,10 +116,10 @@ def add_row(path: Path, row: dict[str, Any]) -> None:
         UserError: The file has other columns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    old = path.read_text() if path.is_file() else ""
+    old = path.read_text(encoding="utf-8") if path.is_file() else ""
     if old and next(csv.reader(old.splitlines())) != list(row):
         raise UserError(f"{path}: its columns differ from the columns of this command; name another file with --output")
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(row))
         if not old:
             writer.writeheader()

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jsonargparse import SUPPRESS, ArgumentParser
+from jsonargparse import SUPPRESS
 from rich.console import Console
 from rich.table import Table
 
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_classes
@@ -19,7 +20,7 @@ UNUSED_SECTIONS = ("seed_everything", "model", "trainer", "experiment", "runs", 
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and compute the weights."""
-    parser = ArgumentParser(prog=f"refinenet {name}", description="Compute class weights from a training split.")
+    parser = Parser(prog=f"refinenet {name}", description="Compute class weights from a training split.")
     parser.add_argument("--config", action="config", help="YAML of an experiment. Only its section `data` is read.")
     parser.add_function_arguments(class_weights)
     for section in UNUSED_SECTIONS:
@@ -69,4 +70,4 @@ def write_loss(path: Path, names: tuple[str, ...], weights: np.ndarray, comments
     lines += ["model:", "  loss:", "    class_path: CrossEntropy", "    init_args:", "      class_weights:"]
     lines += [f"        - {weight:.6f}  # {name}" for name, weight in zip(names, weights, strict=True)]
     with atomic_write(path) as file:
-        file.write_text("\n".join(lines) + "\n")
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")

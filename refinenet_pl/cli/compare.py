@@ -9,6 +9,7 @@ from jsonargparse.typing import OpenUnitInterval
 from rich.console import Console
 from rich.table import Table
 
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.comparison import compare, describe, excludes_zero
 from refinenet_pl.evaluation.per_image import ImageMatrices
@@ -19,7 +20,7 @@ from refinenet_pl.text import percent, percent_interval
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and compare."""
-    auto_cli(compare_runs, args=args, prog=f"refinenet {name}")
+    auto_cli(compare_runs, args=args, prog=f"refinenet {name}", parser_class=Parser)
 
 
 def compare_runs(run_a: Path, run_b: Path, level: OpenUnitInterval = LEVEL, output: Path | None = None) -> None:

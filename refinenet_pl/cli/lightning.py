@@ -1,4 +1,4 @@
-"""Runs the commands of LightningCLI: finds the checkpoint and its configuration, and turns errors into messages."""
+"""Runs the commands of LightningCLI: finds the checkpoint, and its configuration."""
 
 import argparse
 import sys
@@ -6,13 +6,10 @@ import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import OutOfMemoryError
-
 from refinenet_pl.cli.continuation import NothingLeft
 from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
-from refinenet_pl.cli.training import TrainingCLI
+from refinenet_pl.cli.training import TrainingCLI, missing_checkpoint
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 
@@ -45,14 +42,6 @@ def run(name: str, args: list[str]) -> None:
             COMMANDS[name]([name, *options], checkpoint, names_folder(args), resources)
     except NothingLeft as reason:
         print(reason)
-    except MisconfigurationException as error:
-        raise UserError(str(error)) from error
-    except OutOfMemoryError as error:
-        raise UserError(f"out of GPU memory; lower data.batch_size or data.crop_size ({error})") from error
-    except RuntimeError as error:
-        if "loading state_dict" not in str(error):
-            raise
-        raise UserError(f"the checkpoint does not fit the configured network: {error}") from error
 
 
 def split_checkpoint(command: str, args: list[str]) -> tuple[list[str], Path | None]:
@@ -72,6 +61,8 @@ def split_checkpoint(command: str, args: list[str]) -> tuple[list[str], Path | N
     parser.add_argument("--ckpt_path", nargs="?")
     given, options = parser.parse_known_args(args)
     if not given.ckpt_path:
+        if command != "fit" and not gives(options, "--config", "-c", "--help", "-h"):
+            raise UserError(missing_checkpoint(command))
         return options, None
     checkpoint = find_checkpoint(command, Path(given.ckpt_path))
     # A weights folder does not describe the data: its configuration comes first, and --config adds to it.

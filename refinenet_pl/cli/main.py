@@ -1,12 +1,19 @@
 """The `refinenet` command. It answers --help and --version without loading torch."""
 
+import argparse
+import codecs
+import io
+import locale
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import refinenet_pl
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import read_yaml
 from refinenet_pl.text import join
 
 
@@ -56,8 +63,14 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The command and its options. None takes the arguments of the process.
 
     Returns:
-        The exit status: 0 for success, 2 for a mistake of the user, 130 for Ctrl-C.
+        The exit status: 0 for success, 1 if the run was stopped from outside, 2 for a mistake of the user, 130 for
+        Ctrl-C.
     """
+    write_any_letter()
+    # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a file
+    # there cannot take the place of an installed package.
+    if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
+        sys.path.append(os.getcwd())
     args = list(sys.argv[1:] if args is None else args)
     if args[:1] == ["--version"]:
         print(refinenet_pl.__version__)
@@ -67,14 +80,51 @@ def main(args: Sequence[str] | None = None) -> int:
         if name is None:
             print(usage(options))
             return 0
+        check_config_files(options)
         import_module(COMMANDS[name].module).run(name, options)
-    except UserError as error:
-        # A worker process wraps the message in its own traceback. The last message is the one for the user.
-        print(f"refinenet: error: {str(error).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        told = error if isinstance(error, UserError) else explain(error)
+        if told is None:
+            raise
+        # A worker process wraps the message in its own traceback. The last message is the one for the user.
+        print(f"refinenet: error: {str(told).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
+        return told.status
     return 0
+
+
+def explain(error: Exception) -> UserError | None:
+    """Return what to tell the user about another package's error; None if it may be a fault of this package."""
+    # Imported only here: it loads torch, which some commands do not need.
+    return import_module("refinenet_pl.cli.errors").explain(error)
+
+
+def write_any_letter() -> None:
+    """Let the output replace letters that its encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def check_config_files(options: Sequence[str]) -> None:
+    """Check that each file that --config names is YAML.
+
+    Raises:
+        UserError: A file is not YAML, is empty, or has letters that the parser cannot read.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", "-c", nargs="?", action="append", default=[])
+    for file in parser.parse_known_args(options)[0].config:
+        if not file or not os.path.isfile(file):  # the command's parser reports it; it can also be YAML itself
+            continue
+        read_yaml(file, "--config")
+        # The parser reads it in the encoding of the locale.
+        encoding = locale.getpreferredencoding(do_setlocale=False)
+        if not Path(file).read_bytes().isascii() and codecs.lookup(encoding).name != "utf-8":
+            raise UserError(
+                f"--config: {file} has letters beyond ASCII, but this locale uses {encoding}; set PYTHONUTF8=1"
+            )
 
 
 def split_command(args: list[str]) -> tuple[str | None, list[str]]:

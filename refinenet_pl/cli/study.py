@@ -5,6 +5,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from refinenet_pl.cli.parser import Parser
+
 FIT_SECTIONS = ("model", "data", "trainer", "checkpoint")
 """Sections of the configuration whose options study commands pass to `refinenet fit`."""
 
@@ -12,7 +14,7 @@ FIT_SECTIONS = ("model", "data", "trainer", "checkpoint")
 def study_parser(name: str, description: str) -> ArgumentParser:
     """Return a parser with the options of every study command."""
     # Values are JSON or text. YAML would turn the time limit 24:00:00:00 into a number before `fit` sees it.
-    parser = ArgumentParser(prog=f"refinenet {name}", description=description, parser_mode="json")
+    parser = Parser(prog=f"refinenet {name}", description=description, parser_mode="json")
     parser.add_argument("file", type=Path, help="YAML of the study.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
     return parser

@@ -26,11 +26,14 @@ from refinenet_pl.cli.continuation import (
     requeued_checkpoint,
     start_new,
 )
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.cli.run_recorder import RunRecorder
+from refinenet_pl.cli.trainer_options import check_trainer, training_strategy
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import expand
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.costs import TrainingCosts
@@ -43,6 +46,10 @@ from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.folder import load_weights
 
 FILES = RunFolder(Path())
+
+
+class TrainingParser(Parser, LightningArgumentParser):
+    """The parser of LightningCLI with short messages."""
 
 
 class TrainingCLI(LightningCLI):
@@ -70,6 +77,8 @@ class TrainingCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             args=words,
+            parser_class=TrainingParser,
+            parser_kwargs={"prog": "refinenet"},
         )
 
     @staticmethod
@@ -103,12 +112,11 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Complete the configuration, and decide in which folder and from which state the run starts."""
         config = self.config[self.subcommand]
+        check_trainer(config.trainer)
         complete(config)
+        config.runs = str(expand(config.runs, "runs"))
         if self.subcommand != "fit" and self.checkpoint is None:
-            raise UserError(
-                f"{self.subcommand} needs a trained network: give --ckpt_path with a checkpoint, such as "
-                f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
-            )
+            raise UserError(missing_checkpoint(str(self.subcommand)))
         if config.experiment is None:
             config.experiment = run_name(config.config or [])
         self.start = self.plan_start(config)
@@ -116,8 +124,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
             set_up_wandb(config, self.run_folder)
-        else:
-            # The metrics of an evaluation are in its results. A trial run of a few steps writes nothing.
+        elif self.subcommand != "fit":  # the metrics of an evaluation are in its results
             config.trainer.logger = False
         if self.checkpoint is not None:
             take_weights_from_checkpoint(config)
@@ -175,10 +182,14 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Return a trainer that writes to the run folder; training always logs its metrics as CSV."""
         configured = self.config_init[self.subcommand].trainer.logger
-        if self.subcommand == "fit" and configured is not False:
+        # In a trial run of a few steps (fast_dev_run), Lightning replaces the loggers by one that writes nothing.
+        trial = self.config_init[self.subcommand].trainer.fast_dev_run
+        if self.subcommand == "fit" and configured is not False and not trial:
             loggers = configured if isinstance(configured, list) else [configured]
             metrics = MetricsFile(self.run_folder.path, self.start.step)
             kwargs["logger"] = [metrics, *(logger for logger in loggers if logger not in (None, True))]
+        if self.subcommand == "fit":
+            kwargs["strategy"] = training_strategy(self.config_init[self.subcommand].trainer.strategy)
         return super().instantiate_trainer(default_root_dir=str(self.run_folder.path), **kwargs)
 
     def before_fit(self) -> None:
@@ -243,6 +254,14 @@ def take_weights_from_checkpoint(config: Namespace) -> None:
     config.model.encoder_weights = config.model.weights = None
     if "encoder_weights" in config.model.network.init_args:
         config.model.network.init_args.encoder_weights = None
+
+
+def missing_checkpoint(command: str) -> str:
+    """Return the message for an evaluation without a checkpoint."""
+    return (
+        f"{command} needs a trained network: give --ckpt_path with a checkpoint, such as "
+        f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
+    )
 
 
 def run_name(configs: Iterable[Any]) -> str:

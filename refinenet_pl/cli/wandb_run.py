@@ -1,28 +1,42 @@
-"""Sets up the W&B logger of a run: its folder, its id, and offline mode without an account."""
+"""Sets up the W&B logger of a run: its folder, its id, and offline mode without an account or a network."""
 
 import os
+import re
+import urllib.error
+import urllib.request
+from threading import Thread
 from typing import Any
 
 import wandb
 from jsonargparse import Namespace
 from pytorch_lightning.utilities import rank_zero_only
 
+from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
+
+PATIENCE = 6.0
+"""Seconds to wait for an answer of W&B's server, before a run stays offline."""
 
 
 def set_up_wandb(config: Namespace, folder: RunFolder) -> None:
     """Set folder, name and id of the configured W&B logger, if there is one.
 
     The id contains the name of the run folder, so that a resumed run continues in W&B too.
+
+    Raises:
+        UserError: W&B does not accept the project's name.
     """
     for logger in _loggers(config.trainer.logger):
         if logger.class_path.endswith("WandbLogger"):
             logger.init_args.save_dir = str(folder.path)
             logger.init_args.name = f"{config.experiment}-{folder.name}"
-            logger.init_args.id = logger.init_args.name
+            # W&B refuses some punctuation in an id, and shows the name, which may have any.
+            logger.init_args.id = re.sub(r"[^\w.-]", "-", logger.init_args.name)
             logger.init_args.version = None
             logger.init_args.resume = "allow"
-            _start_offline_unless_logged_in(folder)
+            _check_project(logger.init_args.project)
+            if not logger.init_args.offline:
+                _start_offline_without_server(folder)
 
 
 def _loggers(configured: Any) -> list[Namespace]:
@@ -31,9 +45,45 @@ def _loggers(configured: Any) -> list[Namespace]:
     return [configured] if isinstance(configured, Namespace) else []
 
 
+def _check_project(project: str | None) -> None:
+    try:
+        wandb.Settings(project=project or os.environ.get("WANDB_PROJECT"))
+    except wandb.errors.UsageError as error:
+        advice = "; an account or team goes into trainer.logger.entity" if "/" in str(project) else ""
+        raise UserError(f"trainer.logger.project: {error}{advice}") from error
+
+
 @rank_zero_only
-def _start_offline_unless_logged_in(folder: RunFolder) -> None:
+def _start_offline_without_server(folder: RunFolder) -> None:
     folder.path.mkdir(parents=True, exist_ok=True)  # W&B writes elsewhere if the folder does not exist
-    if "WANDB_MODE" not in os.environ and not wandb.login(prompt=False, verify=False):
-        wandb.setup(wandb.Settings(mode="offline"))
-        print(f"W&B: not logged in; this run stays offline. To upload it: wandb sync {folder.path}/wandb/offline-*")
+    settings = wandb.setup().settings  # with the environment and the user's own settings
+    if "WANDB_MODE" in os.environ or settings.mode != "online":
+        return
+    if not wandb.login(prompt=False, verify=False):
+        reason = "not logged in"
+    elif not answers(settings.base_url):
+        reason = f"no answer from {settings.base_url}"
+    else:
+        return
+    wandb.setup(wandb.Settings(mode="offline"))
+    print(f"W&B: {reason}; this run stays offline. To upload it: wandb sync {folder.path}/wandb/offline-*")
+
+
+def answers(server: str) -> bool:
+    """Return whether a server answers in time, if only with an error."""
+    answered = []
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(server, timeout=PATIENCE).close()
+        except urllib.error.HTTPError:
+            pass
+        except OSError:
+            return
+        answered.append(server)
+
+    # A thread, because looking up the server's address has no timeout of its own.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(answered)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.weights.export import DATASETS, dataset_classes, write_converted, write_exported
 from refinenet_pl.weights.published import PublishedWeights, load_published, published_classes
 
@@ -14,7 +14,7 @@ from refinenet_pl.weights.published import PublishedWeights, load_published, pub
 def run(name: str, args: list[str]) -> None:
     """Parse the options and convert or export."""
     function: Callable[..., None] = convert if name == "weights convert" else export
-    parser = ArgumentParser(prog=f"refinenet {name}")
+    parser = Parser(prog=f"refinenet {name}")
     parser.add_function_arguments(function, as_positional=True, skip={"dataset", "ignore"})
     if function is convert:
         parser.add_argument("--dataset", choices=list(DATASETS), help="Dataset that names and colors the classes.")

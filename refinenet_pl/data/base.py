@@ -13,6 +13,7 @@ from refinenet_pl.data.dataset import Sample, SegmentationDataset
 from refinenet_pl.data.sampling import evaluation_sampler, training_sampler
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import expand
 from refinenet_pl.images import is_image
 from refinenet_pl.text import join
 
@@ -61,7 +62,7 @@ class SegmentationDataModule(pl.LightningDataModule):
         pad_color: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.root = Path(root).expanduser()
+        self.root = expand(root, "data.root")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self._augmentation: dict[str, Any] = {

@@ -12,6 +12,7 @@ from rich.progress import track
 from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.scenes_painter import SCENES, paint_scene
+from refinenet_pl.files import expand
 
 SPLITS = {"train": range(600), "val": range(600, 700), "test": range(700, 800)}
 """The scenes of each split, by their index in the painter."""
@@ -36,7 +37,7 @@ class ScenesDataModule(SegmentationDataModule):
     def __init__(
         self, root: str | Path | None = None, seed: int = 0, crop_size: int | tuple[int, int] = SIZE, **kwargs: Any
     ) -> None:
-        parent = _cache_folder() if root is None else Path(root).expanduser()
+        parent = _cache_folder() if root is None else expand(root, "data.root")
         super().__init__(parent / f"v{VERSION}-seed{seed}-{SIZE[0]}x{SIZE[1]}", crop_size=crop_size, **kwargs)
         self.seed = seed
 

@@ -11,6 +11,7 @@ from refinenet_pl.data.classes import VOC as VOC
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.lists import listed_names, require_files
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import expand
 
 
 class VOCDataModule(SegmentationDataModule):
@@ -46,7 +47,7 @@ class VOCDataModule(SegmentationDataModule):
     ) -> None:
         super().__init__(root, **kwargs)
         self.train_split = train_split
-        self.sbd_root = self.root / "benchmark_RELEASE" if sbd_root is None else Path(sbd_root).expanduser()
+        self.sbd_root = self.root / "benchmark_RELEASE" if sbd_root is None else expand(sbd_root, "data.sbd_root")
         self.download = download
 
     def prepare_data(self) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torchvision.ops import Conv2dNormActivation
 
 from refinenet_pl.errors import UserError
@@ -67,6 +69,7 @@ def make_encoder(
         ) from error
     if len(encoder.out_channels) != depth + 1:
         raise UserError(f"{name} has {len(encoder.out_channels) - 1} feature maps; encoder_depth={depth} needs {depth}")
+    freeze_unused(encoder, 3 if from_file else in_channels)
     if from_file:
         load_encoder_weights(encoder, str(weights))
         if in_channels != 3:
@@ -77,6 +80,32 @@ def make_encoder(
                     f"{name} with weights from a file takes 3 channels, not in_channels={in_channels}"
                 ) from error
     return encoder
+
+
+def freeze_unused(encoder: nn.Module, in_channels: int) -> None:
+    """Freeze the parameters that no feature map depends on. They get no gradient anyway.
+
+    smp's encoders keep layers of the classification network, such as EfficientNet's last convolution, and the stages
+    beyond `encoder_depth`. Training on several devices waits for the gradient of each parameter that is not frozen.
+    An encoder that needs images of another size than 64 x 64 stays as it is.
+    """
+    parameters = {
+        name: torch.empty_like(p, device="meta", requires_grad=True) for name, p in encoder.named_parameters()
+    }
+    buffers = {name: torch.empty_like(b, device="meta") for name, b in encoder.named_buffers()}
+    training = encoder.training
+    encoder.eval()
+    try:
+        # Tensors without data: this takes some milliseconds, and changes neither weights nor random state.
+        features = functional_call(encoder, (parameters, buffers), torch.empty(1, in_channels, 64, 64, device="meta"))
+    except (AssertionError, RuntimeError, ValueError):
+        return
+    finally:
+        encoder.train(training)
+    sums = [feature.sum() for feature in features if feature.requires_grad]
+    gradients = torch.autograd.grad(sums, list(parameters.values()), allow_unused=True)
+    for parameter, gradient in zip(encoder.parameters(), gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
 
 
 def is_weight_file(weights: str | Path | bool | None) -> bool:

@@ -67,7 +67,7 @@ class CellGroup:
         """
         folder = self.folder(cell)
         with atomic_write(folder.experiment) as file:
-            file.write_text(yaml.safe_dump(cell.config, sort_keys=False))
+            file.write_text(yaml.safe_dump(cell.config, sort_keys=False), encoding="utf-8")
         new_run = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]
         if cell is not self.cells[0]:
             words = ["validate", *new_run, "--ckpt_path", self._trained_checkpoint()]

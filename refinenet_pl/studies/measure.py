@@ -45,12 +45,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Read the rows of a CSV file, each by column; a missing file has no rows."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -64,7 +64,7 @@ def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
     size = json.dumps(study.image_size_of(cell.dataset))
     with tempfile.TemporaryDirectory() as folder:
         config, output = Path(folder) / "benchmark.yaml", Path(folder) / "row.csv"
-        config.write_text(yaml.safe_dump(settings))
+        config.write_text(yaml.safe_dump(settings), encoding="utf-8")
         command = [*REFINENET, "benchmark", "--config", str(config), "--size", size, "--output", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -151,7 +151,9 @@ class Pool:
 
 def failure_message(event: str, log: Path) -> str:
     """Return the event, the log's path, and the log's text from its last error on, or else its last line."""
-    lines = (log.read_text(errors="replace") if log.is_file() else "").strip().splitlines() or ["empty"]
+    lines = (log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "").strip().splitlines() or [
+        "empty"
+    ]
     errors = [index for index, line in enumerate(lines) if "error:" in line.lower()]
     text = " ".join(line.strip() for line in lines[errors[-1] if errors else -1 :])
     return f"{event}, {log}: {text[:500]}"

@@ -62,4 +62,4 @@ def _project(study: Study) -> dict[str, str]:
 def write_sweep(path: str | Path, content: dict[str, Any]) -> None:
     """Write a sweep as YAML, for `wandb sweep PATH`."""
     with atomic_write(path) as file:
-        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

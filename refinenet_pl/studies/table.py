@@ -91,7 +91,7 @@ def _newest_metrics(run: RunFolder) -> tuple[str, str]:
     """Return the last logged step, and the mean IoU of the last validation in percent."""
     step, miou = "", ""
     if run.metrics.is_file():
-        with run.metrics.open(newline="") as file:
+        with run.metrics.open(newline="", encoding="utf-8", errors="replace") as file:
             for row in csv.DictReader(file):
                 step = row.get("step") or step
                 miou = row.get("val/miou") or miou

@@ -22,9 +22,9 @@ def encoder_batch_norms(network: nn.Module) -> Iterator[nn.Module]:
 
 def freeze_batch_norm(network: nn.Module, mode: BatchNormMode) -> None:
     """Freeze the encoder's batch norm as the mode says."""
-    if mode != "train":
+    if mode == "frozen":
         for norm in encoder_batch_norms(network):
-            norm.requires_grad_(mode == "frozen_statistics")
+            norm.requires_grad_(False)
     keep_frozen(network, mode)
 
 

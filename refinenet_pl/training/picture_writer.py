@@ -59,7 +59,7 @@ class PictureWriter(Callback):
             path = RunFolder(Path(trainer.default_root_dir)).pictures / f"{name}.png"
             save_picture(path, panel(*sample, preprocessing.class_colors))
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
+            if isinstance(logger, WandbLogger) and self.panels:
                 self._log(logger, dict(enumerate(preprocessing.class_names)))
 
     def _log(self, logger: WandbLogger, names: dict[int, str]) -> None:

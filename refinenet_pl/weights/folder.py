@@ -47,7 +47,7 @@ def write_weights_folder(
     temporary = folder.with_name(f".{folder.name}-{uuid4().hex}")
     temporary.mkdir(parents=True)
     try:
-        (temporary / CARD).write_text(card)  # first: smp writes a card of its own if there is none
+        (temporary / CARD).write_text(card, encoding="utf-8")  # first: smp writes a card of its own if there is none
         write_json(temporary / PREPROCESSING, asdict(preprocessing))
         network.float().save_pretrained(temporary)
         # safetensors creates files that only their owner can read.

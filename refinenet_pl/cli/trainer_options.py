@@ -1,0 +1,40 @@
+"""Options of the trainer: refuses those that a run cannot do, and bounds how long processes wait for each other."""
+
+from datetime import timedelta
+from typing import Any
+
+from jsonargparse import Namespace
+from pytorch_lightning.strategies import DDPStrategy
+
+from refinenet_pl.errors import UserError
+
+PATIENCE = timedelta(minutes=10)
+"""How long a process of a training waits for the others; torch has the same default, Lightning 30 minutes."""
+SPAWNING = ("ddp_spawn", "ddp_fork", "ddp_notebook")
+
+
+def check_trainer(trainer: Namespace) -> None:
+    """Check the options of the trainer.
+
+    Raises:
+        UserError: An option does not go with a run, which logs, saves checkpoints and evaluates.
+    """
+    if trainer.barebones:
+        raise UserError("trainer.barebones turns off metrics, checkpoints and evaluation, which are parts of every run")
+    if trainer.accumulate_grad_batches < 1:
+        raise UserError(f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}; expected 1 or more")
+    if isinstance(trainer.strategy, str) and trainer.strategy.startswith(SPAWNING):
+        # The trained network would stay in the processes that it starts, out of reach of the final evaluation.
+        raise UserError(f"trainer.strategy is {trainer.strategy}, which starts copies of this process; expected ddp")
+
+
+def training_strategy(strategy: Any) -> Any:
+    """Return the strategy of a training, in which processes give up if one of them stands still.
+
+    An evaluation keeps Lightning's own patience: its processes work alone for hours, and some end earlier than others.
+    """
+    if strategy in ("ddp", "ddp_find_unused_parameters_false"):
+        return DDPStrategy(timeout=PATIENCE)
+    if strategy == "ddp_find_unused_parameters_true":
+        return DDPStrategy(timeout=PATIENCE, find_unused_parameters=True)
+    return strategy
