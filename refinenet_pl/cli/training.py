@@ -24,6 +24,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.costs import TrainingCosts
+from refinenet_pl.training.finite import StopOnNonFinite
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.results_writer import ResultsWriter
@@ -121,7 +122,7 @@ class TrainingCLI(LightningCLI):
     def default_callbacks(self, config: Namespace) -> list[Any]:
         """Return the callbacks that every run has."""
         if config.trainer.fast_dev_run:
-            return progress_bar(config)
+            return [*progress_bar(config), *([StopOnNonFinite()] if self.subcommand == "fit" else [])]
         saved = yaml.safe_load(dump(self._parser(self.subcommand), config))
         callbacks = [ResultsWriter(saved), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
@@ -132,7 +133,7 @@ class TrainingCLI(LightningCLI):
                 save_on_train_epoch_end=True,
                 enable_version_counter=False,
             )
-            callbacks += [TrainingCosts(), last]
+            callbacks += [TrainingCosts(), last, StopOnNonFinite(saved)]
         return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
