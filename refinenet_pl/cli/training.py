@@ -25,7 +25,9 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.costs import TrainingCosts
 from refinenet_pl.training.finite import StopOnNonFinite
+from refinenet_pl.training.first_steps import FirstSteps
 from refinenet_pl.training.losses import CrossEntropy
+from refinenet_pl.training.manifest import ManifestWriter
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.results_writer import ResultsWriter
 from refinenet_pl.training.schedules import Poly
@@ -134,6 +136,7 @@ class TrainingCLI(LightningCLI):
                 enable_version_counter=False,
             )
             callbacks += [TrainingCosts(), last, StopOnNonFinite(saved)]
+            callbacks += [ManifestWriter(saved), FirstSteps(compiled=config.model.compile)]
         return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

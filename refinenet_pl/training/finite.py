@@ -103,7 +103,7 @@ class StopOnNonFinite(Callback):
         for part in statistics(task):  # so that no callback saves those of this step
             part.copy_(self.statistics[start : start + part.numel()].view_as(part))
             start += part.numel()
-        found = {
+        found: dict[str, Any] = {
             "batches": [batch_on_cpu(batch) for batch in self.batches],
             "random_states": self.random_states,
             "losses": [float(loss) for loss in losses],
@@ -172,7 +172,9 @@ def gather(value: Any) -> list[Any]:
 def describe(task: pl.LightningModule, losses: list[float], gradients: list[str], skipped_steps: int) -> str:
     """Say what is not finite: the loss, or the gradients of the first few parameters."""
     trained = sum(parameter.grad is not None for parameter in task.parameters())
-    what = f"the loss is {losses[0]}" if losses else f"the loss is finite, but the gradient is not: {join(gradients, 3)}"
+    what = (
+        f"the loss is {losses[0]}" if losses else f"the loss is finite, but the gradient is not: {join(gradients, 3)}"
+    )
     if gradients:
         what += f" ({len(gradients)} of {trained} gradients are not finite)"
     if skipped_steps >= MAX_SKIPPED_STEPS:
