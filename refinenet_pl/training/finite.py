@@ -104,6 +104,7 @@ class StopOnNonFinite(Callback):
             part.copy_(self.statistics[start : start + part.numel()].view_as(part))
             start += part.numel()
         found: dict[str, Any] = {
+            "folder": trainer.default_root_dir,
             "batches": [batch_on_cpu(batch) for batch in self.batches],
             "random_states": self.random_states,
             "losses": [float(loss) for loss in losses],
@@ -111,15 +112,20 @@ class StopOnNonFinite(Callback):
         # A loss of this rank alone, with finite gradients everywhere, is the one case that other ranks do not see.
         ranks = gather(found) if gradients else [found]
         batches: list[Batch] = [batch for rank in ranks for batch in rank["batches"]]
+        run = RunFolder(Path(ranks[0]["folder"]))  # only the main process knows the folder that exists
         finding = describe(task, [loss for rank in ranks for loss in rank["losses"]], gradients, self.skipped_steps)
         names = join((name for batch in batches for name in batch["name"]), 32)
-        lines = [f"{place(trainer)}: {finding}", f"samples: {names}", learning_rates(optimizer), last_good(trainer)]
+        lines = [f"{place(trainer)}: {finding}", f"samples: {names}", learning_rates(optimizer), last_good(run)]
         if self.config is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            file = RunFolder(Path(trainer.default_root_dir)).replay
-            if trainer.is_global_zero:
+            if trainer.is_global_zero or len(ranks) == 1:
                 states = [state for rank in ranks for state in rank["random_states"]]
-                write_replay(file, trainer, task, batches, states, self.config, lines[0])
-            lines.append(f"to run this step again and see where it fails: refinenet replay {file}")
+                write_replay(run.replay, trainer, task, batches, states, self.config, lines[0])
+            lines.append(f"to run this step again and see where it fails: refinenet replay {run.replay}")
+        if len(ranks) > 1:
+            # A process that ends makes Lightning end the others, which must not cut the file.
+            trainer.strategy.barrier("replay")
+            if not trainer.is_global_zero:
+                raise SystemExit(Fault.status)  # the main process tells the message for all
         raise Fault("\n  ".join(lines))
 
     def on_save_checkpoint(
@@ -137,7 +143,7 @@ class StopOnNonFinite(Callback):
                         f"{place(trainer)}: not finite after the last update: {join(names, 3)} ({len(names)} of "
                         f"{len(checkpoint['state_dict'])} tensors); no checkpoint was written",
                         learning_rates(trainer.optimizers[0]),
-                        last_good(trainer),
+                        last_good(RunFolder(Path(trainer.default_root_dir))),
                     ]
                 )
             )
@@ -195,8 +201,7 @@ def learning_rates(optimizer: Optimizer) -> str:
     return "learning rate: " + join(f"{rate:.4g} ({name})" for name, rate in rates.items())
 
 
-def last_good(trainer: pl.Trainer) -> str:
+def last_good(run: RunFolder) -> str:
     """Name the newest checkpoint of the run. No checkpoint holds a NaN, so that it is good."""
-    folder = RunFolder(Path(trainer.default_root_dir)).checkpoints
-    files = sorted(folder.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+    files = sorted(run.checkpoints.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
     return f"last good checkpoint: {files[-1]}" if files else "last good checkpoint: none was saved yet"

@@ -68,7 +68,7 @@ class FirstNonFinite(Callback):
         """Record the loss."""
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = 1.0 if scaler is None else scaler.get_scale()
-        self.losses.append(float(loss) / scale * trainer.accumulate_grad_batches)
+        self.losses.append(float(loss.detach()) / scale * trainer.accumulate_grad_batches)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -68,7 +67,7 @@ class FirstSteps(Callback):
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Record the loss, and stop observing."""
         if self.active:
-            self.steps[-1]["loss"] = str(float(loss))  # as text, because JSON has no NaN
+            self.steps[-1]["loss"] = str(float(loss.detach()))  # as text, because JSON has no NaN
             self._remove_hooks()
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -151,12 +150,12 @@ def tensor_hash(values: Tensor) -> str:
     return digest([tensor_bytes(values)])
 
 
-def tensor_bytes(values: Tensor) -> np.ndarray:
+def tensor_bytes(values: Tensor) -> memoryview:
     """Return the elements as bytes in main memory. Contiguous tensors there are not copied."""
-    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
-def digest(blocks: Iterable[np.ndarray]) -> str:
+def digest(blocks: Iterable[memoryview]) -> str:
     """Return 16 hexadecimal digits of SHA-256."""
     found = hashlib.sha256()
     for block in blocks:
