@@ -17,16 +17,14 @@ from refinenet_pl.runs import RunFolder
 
 STEPS = 3
 """Number of training batches that are recorded. A difference in the update of the weights shows in the second."""
-SAMPLED = 16
-"""Number of positions along each axis at which an activation is sampled."""
 
 
 class FirstSteps(Callback):
     """Writes `first_steps.json` to the trainer's `default_root_dir`, on the main process. A resumed run keeps its own.
 
     - `weights`: a hash of the initial weights and statistics of each part of the network.
-    - `steps`: for each of the first STEPS batches: sample names in order, a hash of each image and mask, activations by
-      layer in forward order, the loss, and gradients by parameter.
+    - `steps`: for each of the first STEPS batches: sample names in order, a hash of each image and mask, norm and hash
+      of the activations by layer in forward order, the loss, and norm and hash of the gradients by parameter.
 
     It draws no random numbers, and removes its hooks after the last recorded batch.
 
@@ -74,9 +72,7 @@ class FirstSteps(Callback):
         """Record the gradients."""
         if self.active:
             self.steps[-1]["gradients"] = {
-                name: summary(value.grad, tensor_hash(value.grad))
-                for name, value in pl_module.named_parameters()
-                if value.grad is not None
+                name: summary(value.grad) for name, value in pl_module.named_parameters() if value.grad is not None
             }
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -126,23 +122,19 @@ def part_hash(module: nn.Module) -> str:
 
 
 def record_activation(record: dict[str, Any], name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-    """Record the output of a module, if it is a tensor; a module that runs twice has one record per call.
-
-    The record is a norm and a hash of evenly spaced elements: activations are too large to hash whole.
-    """
+    """Record the output of a module: tensors, also in lists. A module that runs twice has one record per call."""
     if isinstance(output, list | tuple):
         for index, part in enumerate(output):
             record_activation(record, f"{name}[{index}]", module, inputs, part)
     elif isinstance(output, Tensor):
         calls = sum(key.partition(" ")[0] == name for key in record)
-        samples = output[tuple(slice(None, None, max(1, size // SAMPLED)) for size in output.shape)]
-        record[f"{name} (call {calls + 1})" if calls else name] = summary(output, tensor_hash(samples))
+        record[f"{name} (call {calls + 1})" if calls else name] = summary(output)
 
 
-def summary(values: Tensor, hashed: str) -> dict[str, str]:
-    """Return a norm with ten digits, which the order of summation does not change, and a hash."""
-    norm = torch.linalg.vector_norm(values.detach(), dtype=torch.float64)
-    return {"norm": f"{float(norm):.9e}", "hash": hashed}
+def summary(values: Tensor) -> dict[str, str]:
+    """Return a hash, which shows a difference of one bit, and a norm, which shows how large a difference is."""
+    norm = torch.linalg.vector_norm(values.detach(), dtype=torch.float32)
+    return {"norm": f"{float(norm):.7g}", "hash": tensor_hash(values)}
 
 
 def tensor_hash(values: Tensor) -> str:
