@@ -10,6 +10,7 @@ from helpers.commands import fit_options, only_run, refinenet, refinenet_process
 from helpers.faults import NaNAt, NaNGradient, Scaled
 from helpers.probes import copied, same, tensors
 from helpers.tiny_fit import TinyData, tiny_network, tiny_task, tiny_trainer
+from helpers.wandb_reader import read_offline_run
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins import MixedPrecision
 
@@ -245,3 +246,16 @@ def test_both_processes_stop(fake_camvid, tmp_path, monkeypatch):
     assert f"refinenet replay {run.replay.relative_to(tmp_path)}" in done.stderr
     saved = torch.load(run.replay, weights_only=True)["refinenet_replay"]
     assert len(saved["batches"]) == 2, "one batch of each process"
+
+
+def test_wandb_run_is_failed(fake_camvid, tmp_path, monkeypatch):
+    """W&B takes the exit status of the process as that of the run."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+    options = [*fit_options(fake_camvid, tmp_path / "runs"), "--model.loss=helpers.faults.NaNAt", "--model.loss.call=2"]
+    done = refinenet_process(tmp_path, "fit", *options, "--trainer.logger=WandbLogger", "--trainer.max_epochs=1")
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+    logged = read_offline_run(only_run(tmp_path / "runs") / "wandb")
+    assert logged["exit"] == 1
+    assert len([row for row in logged["history"] if "train/loss" in row]) == 1, "the step before the fault is logged"

@@ -11,6 +11,7 @@ from torch import OutOfMemoryError
 from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
 from refinenet_pl.cli.training import TrainingCLI
+from refinenet_pl.cli.wandb_run import failure_told
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 
@@ -41,7 +42,8 @@ def run(name: str, args: list[str]) -> None:
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     try:
-        COMMANDS[name]()
+        with failure_told():
+            COMMANDS[name]()
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
     except OutOfMemoryError as error:

@@ -1,6 +1,8 @@
 """Sets up the W&B logger of a run: its folder, its id, and offline mode without an account."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import wandb
@@ -37,3 +39,18 @@ def _start_offline_unless_logged_in(folder: RunFolder) -> None:
     if "WANDB_MODE" not in os.environ and not wandb.login(prompt=False, verify=False):
         wandb.setup(wandb.Settings(mode="offline"))
         print(f"W&B: not logged in; this run stays offline. To upload it: wandb sync {folder.path}/wandb/offline-*")
+
+
+@contextmanager
+def failure_told() -> Iterator[None]:
+    """Record the W&B run as failed if an exception ends the command.
+
+    W&B takes the exit status from `sys.exit`, which it replaces when a run starts. A script that calls
+    `sys.exit(main())` has looked the function up before, so that W&B would record a success.
+    """
+    try:
+        yield
+    except BaseException:
+        if wandb.run is not None:
+            wandb.finish(exit_code=1)
+        raise

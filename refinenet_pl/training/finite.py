@@ -121,11 +121,9 @@ class StopOnNonFinite(Callback):
                 states = [state for rank in ranks for state in rank["random_states"]]
                 write_replay(run.replay, trainer, task, batches, states, self.config, lines[0])
             lines.append(f"to run this step again and see where it fails: refinenet replay {run.replay}")
-        if len(ranks) > 1:
-            # A process that ends makes Lightning end the others, which must not cut the file.
-            trainer.strategy.barrier("replay")
-            if not trainer.is_global_zero:
-                raise SystemExit(Fault.status)  # the main process tells the message for all
+        if len(ranks) > 1 and not trainer.is_global_zero:
+            # The main process tells the message for all. It is killed if another process ends with another status.
+            raise SystemExit(0)
         raise Fault("\n  ".join(lines))
 
     def on_save_checkpoint(

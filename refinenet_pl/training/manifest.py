@@ -43,7 +43,8 @@ class ManifestWriter(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file."""
-        if trainer.is_global_zero and trainer.global_step == 0:
+        file = RunFolder(Path(trainer.default_root_dir)).manifest
+        if trainer.is_global_zero and (trainer.global_step == 0 or not file.is_file()):
             content = {
                 "code": code(Path(refinenet_pl.__file__).parent),
                 "packages": packages(),
@@ -52,7 +53,7 @@ class ManifestWriter(Callback):
                 "data": data(trainer.datamodule),  # type: ignore[attr-defined]
                 "config": self.config,
             }
-            write_json(RunFolder(Path(trainer.default_root_dir)).manifest, content)
+            write_json(file, content)
 
 
 def code(package: Path) -> dict[str, Any]:
