@@ -105,6 +105,21 @@ class RunFolder:
         return self.path / "lock"
 
     @property
+    def manifest(self) -> Path:
+        """What a training depends on: code, packages, machine, data and configuration."""
+        return self.path / "manifest.json"
+
+    @property
+    def first_steps(self) -> Path:
+        """Hashes of the first training steps."""
+        return self.path / "first_steps.json"
+
+    @property
+    def replay(self) -> Path:
+        """The step that stopped the training because its loss or a gradient was not finite."""
+        return self.path / "replay.pt"
+
+    @property
     def pictures(self) -> Path:
         """Folder of image, target and prediction of some validation samples."""
         return self.path / "pictures"

@@ -33,6 +33,7 @@ def test_run_folder_has_everything(run):
     pictures = {f"pictures/val_{index}.png" for index in range(3)}
     checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
     files_once = {"config.yaml", "history.json", "lock", "metrics.csv", "costs.json", "results.json", "per_image.npz"}
+    files_once |= {"manifest.json", "first_steps.json"}
     assert files == files_once | pictures | checkpoints
 
 

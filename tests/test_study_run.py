@@ -255,7 +255,11 @@ def test_missing_checkpoint_fails_alone(folder, tmp_path):
 
 
 def test_two_commands_share_the_cells(tmp_path):
-    path = write_study(tmp_path, factors={"pooling": ORIGINAL | IMPROVED}, overrides={"trainer.max_epochs": 20})
+    path = write_study(
+        tmp_path,
+        factors={"pooling": {name: POOLING[name] for name in ("original", "improved")}},
+        overrides={"trainer.max_epochs": 20},
+    )
     commands = [start(tmp_path, path) for _ in range(2)]
     assert [command.wait() for command in commands] == [0, 0]
     for name in ("original", "improved"):

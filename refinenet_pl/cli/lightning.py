@@ -10,6 +10,7 @@ from refinenet_pl.cli.continuation import NothingLeft
 from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
 from refinenet_pl.cli.training import TrainingCLI, missing_checkpoint
+from refinenet_pl.cli.wandb_run import failure_told
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 
@@ -38,7 +39,7 @@ def run(name: str, args: list[str]) -> None:
         warnings.filterwarnings("ignore", message)
     options, checkpoint = split_checkpoint(name, args)
     try:
-        with ExitStack() as resources:
+        with ExitStack() as resources, failure_told():
             COMMANDS[name]([name, *options], checkpoint, names_folder(args), resources)
     except NothingLeft as reason:
         print(reason)

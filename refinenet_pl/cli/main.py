@@ -21,7 +21,8 @@ class Command(NamedTuple):
     """One command.
 
     Attributes:
-        module: Module with `run(name, args)`. It is imported only when the command is called.
+        module: Module with `run(name, args)`, which returns the exit status; None is 0. It is imported only when the
+            command is called.
         summary: One line for the help.
     """
 
@@ -35,6 +36,8 @@ COMMANDS = {
     "test": Command("refinenet_pl.cli.lightning", "evaluate a checkpoint on the test split"),
     "predict": Command("refinenet_pl.cli.lightning", "write masks and overlays of images, or a test server's archive"),
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
+    "why": Command("refinenet_pl.cli.why", "name the first place where two trainings part"),
+    "replay": Command("refinenet_pl.cli.replay", "run the step again that stopped a training, and find where it fails"),
     "class-weights": Command("refinenet_pl.cli.class_weights", "compute class weights from the training split"),
     "benchmark": Command("refinenet_pl.cli.benchmark", "measure time and memory of inference"),
     "weights convert": Command("refinenet_pl.cli.weights", "convert a published file to a weights folder"),
@@ -63,8 +66,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The command and its options. None takes the arguments of the process.
 
     Returns:
-        The exit status: 0 for success, 1 if the run was stopped from outside, 2 for a mistake of the user, 130 for
-        Ctrl-C.
+        The exit status: 0 for success; 1 for a training that a fault stopped, or runs that differ; 2 for a mistake of
+        the user; 130 for Ctrl-C.
     """
     write_any_letter()
     # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a file
@@ -81,7 +84,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(usage(options))
             return 0
         check_config_files(options)
-        import_module(COMMANDS[name].module).run(name, options)
+        return import_module(COMMANDS[name].module).run(name, options) or 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -91,7 +94,6 @@ def main(args: Sequence[str] | None = None) -> int:
         # A worker process wraps the message in its own traceback. The last message is the one for the user.
         print(f"refinenet: error: {str(told).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
         return told.status
-    return 0
 
 
 def explain(error: Exception) -> UserError | None:

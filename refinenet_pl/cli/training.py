@@ -37,7 +37,10 @@ from refinenet_pl.files import expand
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.costs import TrainingCosts
+from refinenet_pl.training.finite import StopOnNonFinite
+from refinenet_pl.training.first_steps import FirstSteps
 from refinenet_pl.training.losses import CrossEntropy
+from refinenet_pl.training.manifest import ManifestWriter
 from refinenet_pl.training.metrics_file import MetricsFile
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.results_writer import ResultsWriter
@@ -165,7 +168,7 @@ class TrainingCLI(LightningCLI):
     def default_callbacks(self, config: Namespace) -> list[Any]:
         """Return the callbacks that every run has."""
         if config.trainer.fast_dev_run:
-            return progress_bar(config)
+            return [*progress_bar(config), *([StopOnNonFinite()] if self.subcommand == "fit" else [])]
         callbacks = [ResultsWriter(self.saved), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
             # A separate callback: `checkpoint.save_last` would save only together with a new best checkpoint.
@@ -176,7 +179,13 @@ class TrainingCLI(LightningCLI):
                 enable_version_counter=False,
             )
             command = ["refinenet", *sys.argv[1:]]
-            callbacks += [TrainingCosts(), RunRecorder(self.start, self.saved, command), last]
+            callbacks += [
+                TrainingCosts(),
+                RunRecorder(self.start, self.saved, command),
+                last,
+                StopOnNonFinite(self.saved),
+            ]
+            callbacks += [ManifestWriter(self.saved), FirstSteps(compiled=config.model.compile)]
         return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

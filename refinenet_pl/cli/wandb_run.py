@@ -4,6 +4,8 @@ import os
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
@@ -87,3 +89,18 @@ def answers(server: str) -> bool:
     thread.start()
     thread.join(PATIENCE)
     return bool(answered)
+
+
+@contextmanager
+def failure_told() -> Iterator[None]:
+    """Record the W&B run as failed if an exception ends the command.
+
+    W&B takes the exit status from `sys.exit`, which it replaces when a run starts. A script that calls
+    `sys.exit(main())` has looked the function up before, so that W&B would record a success.
+    """
+    try:
+        yield
+    except BaseException:
+        if wandb.run is not None:
+            wandb.finish(exit_code=1)
+        raise

@@ -1,0 +1,57 @@
+"""`refinenet replay`: the step that stopped a training, run again under anomaly detection."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+import pytorch_lightning as pl
+import yaml
+from jsonargparse import auto_cli
+from pytorch_lightning.cli import LightningArgumentParser
+
+from refinenet_pl.errors import UserError
+from refinenet_pl.training.replay import REPLAY_KEY, read_replay, replay
+from refinenet_pl.training.task import SegmentationTask
+from refinenet_pl.weights.checkpoint import run_config
+
+
+def run(name: str, args: list[str]) -> int:
+    """Parse the options and run the step; return 1 if it fails again, else 0."""
+    return int(auto_cli(replay_step, args=args, prog=f"refinenet {name}"))
+
+
+def replay_step(file: Path) -> int:
+    """Run the training step again that was not finite, and print the first place where it fails.
+
+    The exit status is 1 if it is not finite again, and 0 if it is finite.
+
+    Args:
+        file: The file replay.pt of a run folder. The message of a training that stopped names it.
+    """
+    content = read_replay(file)
+    step = content[REPLAY_KEY]
+    names = (name for batch in step["batches"] for name in batch["name"])
+    print(f"recorded: {step['finding']}\nsamples: {', '.join(names)}")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # not the devices, which do not matter here
+    with tempfile.TemporaryDirectory() as folder:
+        result = replay(build_task(run_config(content, file), file), content, folder)
+    print("\n".join(result.lines))
+    print("replayed: all values are finite" if result.finite else "replayed: not finite again")
+    return 0 if result.finite else 1
+
+
+def build_task(config: dict[str, object], source: Path) -> pl.LightningModule:
+    """Build the task of a run's configuration, with random weights.
+
+    Raises:
+        UserError: The configuration describes no task.
+    """
+    model = config.get("model")
+    if not isinstance(model, dict):
+        raise UserError(f"{source}: its configuration has no model; expected the configuration of a training")
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_lightning_class_args(SegmentationTask, "model")
+    model |= {"compile": False, "encoder_weights": None}
+    if "encoder_weights" in model["network"].get("init_args", {}):
+        model["network"]["init_args"]["encoder_weights"] = None
+    return parser.instantiate_classes(parser.parse_string(yaml.safe_dump({"model": model}))).model
