@@ -1,8 +1,24 @@
-"""The one exception for mistakes that the user can mend."""
+"""The exceptions whose messages are printed without a traceback."""
+
+from typing import ClassVar
 
 
 class UserError(Exception):
     """A wrong path, key, file or value; the command line prints its message without a traceback.
 
     The message names the file or key, what was found, what was expected, and what to do.
+
+    Attributes:
+        status: Exit status of the command.
     """
+
+    status: ClassVar[int] = 2
+
+
+class Fault(UserError):
+    """What stops a run although the user made no mistake, such as a process that was killed.
+
+    The message names what happened, the likely cause, and what to do.
+    """
+
+    status: ClassVar[int] = 1
