@@ -18,6 +18,9 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """The formats that are read, whatever a file's suffix says. For some of its other formats, Pillow starts a program."""
 
+LOSSY = {"JPEG", "MPO", "GIF"}
+"""Formats that do not keep label values: JPEG blurs the edges between classes, GIF writers renumber the palette."""
+
 MAX_PIXELS = 2**29 // 3
 """Images with more pixels are refused: a small file can hold billions. As RGB, so many pixels take half a GiB."""
 
@@ -80,15 +83,15 @@ def read_mask(path: str | Path) -> np.ndarray:
         Signed or unsigned integers [H, W].
 
     Raises:
-        UserError: The file cannot be read, is a color image or a JPEG, or is too large.
+        UserError: The file cannot be read, is a color image or of a lossy format, or is too large.
     """
     if Path(path).suffix == ".mat":
         return _read_sbd(path)
     with _opened(path, "label image") as image:
-        if image.format in {"JPEG", "MPO"}:
+        if image.format in LOSSY:
             raise UserError(
-                f"{path}: labels are saved as JPEG, which changes their values at every edge between classes. "
-                "Make the label images again from their source, as PNG."
+                f"{path}: labels are saved as {image.format}, which changes their values. Make the label images again "
+                "from their source, as PNG."
             )
         if image.getbands() not in {("P",), ("L",), ("I",), ("1",)} and not image.mode.startswith("I;16"):
             raise UserError(

@@ -39,12 +39,12 @@ def check_outputs(outputs: Iterable[Output], option: str) -> None:
                 f"{other} and {source}: both would be written to {path}. Rename one of them, or predict them in "
                 f"separate runs with another {option}."
             )
-        if path.is_dir() and not path.is_symlink():
+        if os.path.isdir(path) and not path.is_symlink():
             raise UserError(f"{path}: is a folder, but a file would be written there. Choose another {option}.")
         for identity in _identities(path):
             if identity in inputs:
                 raise UserError(
-                    f"{path}: the result of {source} would replace the input {inputs[identity]}. Choose another "
+                    f"{inputs[identity]}: this input would be replaced by the result of {source}. Choose another "
                     f"{option}."
                 )
     for folder in dict.fromkeys(path.parent for path in sources):
@@ -70,6 +70,5 @@ def _check_folder(folder: Path, option: str) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot write into this folder ({os.strerror(error.errno or 0)}). Choose another {option}."
-        ) from error
+        reason = "a file has this name" if isinstance(error, FileExistsError) else error.strerror
+        raise UserError(f"{folder}: cannot write into this folder ({reason}). Choose another {option}.") from error
