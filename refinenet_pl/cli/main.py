@@ -56,8 +56,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The command and its options. None takes the arguments of the process.
 
     Returns:
-        The exit status: 0 for success, 1 if a run stopped without a mistake of the user or some images cannot be read,
-        2 for a mistake of the user, 130 for Ctrl-C.
+        The exit status: 0 for success, 2 for a mistake of the user, 130 for Ctrl-C.
     """
     args = list(sys.argv[1:] if args is None else args)
     if args[:1] == ["--version"]:
