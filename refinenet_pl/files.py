@@ -1,4 +1,4 @@
-"""Atomic writes, and mappings read from YAML and JSON."""
+"""Atomic writes, safe file names, and mappings read from YAML and JSON."""
 
 import json
 import os
@@ -6,12 +6,14 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import yaml
 
 from refinenet_pl.errors import UserError
+
+MAX_NAME_BYTES = 255  # of a file or folder, on the usual file systems
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -50,6 +52,33 @@ def expand(path: str | Path, key: str) -> Path:
     if (unset := re.search(r"\$(\w+|\{[^}]*\})", expanded)) and not Path(path).exists():
         raise UserError(f"{key}: {path} holds {unset[0]}, but this variable is not set; set it, or write the path out")
     return Path(expanded).expanduser()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+
+
+def path_inside(folder: str | Path, name: str) -> Path:
+    """Return the path of a file in a folder, whose name comes from a list, an archive or a checkpoint.
+
+    Args:
+        folder: The folder.
+        name: Path of the file in it, with slashes.
+
+    Raises:
+        UserError: The name leads outside the folder, or the file system cannot hold it.
+    """
+    parts = PurePosixPath(name).parts
+    control = any(ord(letter) < 32 or ord(letter) == 127 for letter in name)
+    if not parts or ".." in parts or name.startswith("/") or PureWindowsPath(name).anchor or control:
+        raise UserError(
+            f"{name!r}: cannot be the name of a file in {folder}; expected a relative path without '..' and control "
+            "characters. Rename it where it is listed."
+        )
+    path = Path(folder, *parts)
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in (*parts[:-1], _temporary(path).name)):
+        raise UserError(f"{name!r}: the name is too long for a file in {folder}; expected at most about 180 bytes")
+    return path
 
 
 def read_yaml(path: str | Path, what: str) -> dict[str, Any]:

@@ -15,9 +15,11 @@ ARRAYS = ("class_names", "names", "image", "true", "predicted", "pixels")
 
 @pytest.fixture(scope="module")
 def voc(tmp_path_factory):
-    """Images of mixed sizes; the validation split has an odd number."""
-    names = list("abcdefg")
-    return make_voc(tmp_path_factory.mktemp("data") / "voc", train=names[:4], val=names[4:])
+    """Images of mixed sizes; the validation split has an odd number, and one image more that is broken."""
+    names = list("abcdefgh")
+    root = make_voc(tmp_path_factory.mktemp("data") / "voc", train=names[:4], val=names[4:])
+    (root / "VOCdevkit/VOC2012/JPEGImages/h.jpg").write_bytes(b"")
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,8 @@ def two_size_camvid(tmp_path_factory):
 def two_process_run(voc, tmp_path_factory):
     """The run folder of a fit with two processes."""
     runs = tmp_path_factory.mktemp("runs")
-    run_with_two("fit", runs, *fit_options(voc, runs, "VOCDataModule"), "--trainer.max_epochs=1")
+    options = [*fit_options(voc, runs, "VOCDataModule"), "--trainer.max_epochs=1", "--data.skip_broken=1"]
+    run_with_two("fit", runs, *options)
     return only_run(runs)
 
 
@@ -79,6 +82,7 @@ def assert_same_metrics(first: Path, second: Path) -> None:
 
 def test_final_evaluation_counts_images_once(two_process_run):
     assert results(two_process_run)["images"] == 3
+    assert [sample["name"] for sample in results(two_process_run)["skipped"]] == ["h"]
     with np.load(RunFolder(two_process_run).per_image) as file:
         assert file["names"].tolist() == ["e", "f", "g"]
 

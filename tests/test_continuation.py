@@ -133,7 +133,8 @@ def test_other_trainings_are_refused(half, option, monkeypatch, capsys):
     assert resume(monkeypatch, half.last_checkpoint, option) == 2
     told = capsys.readouterr().err
     assert option.partition("=")[0].removeprefix("--").split(".")[-1] in told
-    assert "--model.weights" in told and "refinenet validate" in told
+    assert "--model.weights" in told
+    assert "refinenet validate" in told
     assert digest(half.path) == before
 
 

@@ -85,3 +85,11 @@ def test_default_root_is_cache_folder(tmp_path, monkeypatch):
 def test_unpainted_scenes_are_refused(tmp_path):
     with pytest.raises(UserError, match="prepare_data"):
         ScenesDataModule(tmp_path).setup("fit")
+
+
+@pytest.mark.parametrize("place", ["/proc/nope", "file"])
+def test_cache_that_cannot_be_written(tmp_path, monkeypatch, place):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
+    with pytest.raises(UserError, match=r"the scenes cannot be painted into this folder .*Set data\.root"):
+        ScenesDataModule().prepare_data()

@@ -74,7 +74,17 @@ def test_samples_are_upright(tmp_path):
     assert "mask" not in dataset[0]
 
 
-def test_text_file_is_refused(tmp_path):
+def test_broken_file_is_a_sample_with_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
-    with pytest.raises(UserError, match=r"a\.txt: cannot be read as image"):
-        ImageDataset(find_images([tmp_path / "a.txt"]))[0]
+    sample = ImageDataset(find_images([tmp_path / "a.txt"]))[0]
+    assert sample["name"] == "a"
+    assert "a.txt: cannot be read as image" in sample["error"]
+    assert "image" not in sample
+
+
+def test_links_are_followed_once(tmp_path):
+    touch(tmp_path / "store" / "b.png", tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "store")
+    (tmp_path / "photos" / "linked.png").symlink_to(tmp_path / "store" / "b.png")
+    (tmp_path / "store" / "back").symlink_to(tmp_path / "photos")  # a circle
+    assert [sample.name for sample in find_images(tmp_path / "photos")] == ["a", "linked/b", "linked"]

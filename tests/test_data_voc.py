@@ -72,6 +72,22 @@ def test_trainaug_from_png_without_list(tmp_path):
     assert names(augmented(tmp_path), "train") == [*sorted(TRAIN), "2008_x"]
 
 
+def test_files_of_macos_are_no_labels(tmp_path):
+    make_voc(tmp_path, TRAIN, VAL, augmented=[*TRAIN, "2008_x"])
+    devkit = tmp_path / "VOCdevkit/VOC2012"
+    (devkit / "ImageSets/Segmentation/trainaug.txt").unlink()
+    (devkit / "SegmentationClassAug/._2007_a.png").write_bytes(b"\0\5\x16\7")
+    assert names(augmented(tmp_path), "train") == [*sorted(TRAIN), "2008_x"]
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".png"])
+def test_photographs_of_other_suffixes(tmp_path, suffix):
+    make_voc(tmp_path, TRAIN, VAL)
+    for path in tmp_path.rglob("*.jpg"):
+        path.rename(path.with_suffix(suffix))
+    assert {sample.image.suffix for sample in VOCDataModule(tmp_path).samples("train")} == {suffix}
+
+
 def test_lists_of_path_pairs(tmp_path):
     make_voc(tmp_path, TRAIN, VAL, augmented=[*TRAIN, "2008_x"])
     lines = ["/JPEGImages/2008_x.jpg /SegmentationClassAug/2008_x.png", ""]

@@ -35,12 +35,14 @@ def test_classes_keep_their_rows(trained_run, form, tmp_path, monkeypatch):
     random = {key: value.clone() for key, value in target.state_dict().items()}
     transfer = transfer_weights(target, path, ["road", "cat", "sky"])
     assert set(transfer.rows) == {"road", "sky"}
-    assert not transfer.left_out and not transfer.missing
+    assert not transfer.left_out
+    assert not transfer.missing
     source, result = state_of(trained_run), target.state_dict()
     for key, value in result.items():
         if key.startswith("segmentation_head."):
             # CamVid: sky is class 0, road is class 3.
-            assert torch.equal(value[0], source[key][3]) and torch.equal(value[2], source[key][0])
+            assert torch.equal(value[0], source[key][3])
+            assert torch.equal(value[2], source[key][0])
             assert torch.equal(value[1], random[key][1])
         else:
             assert torch.equal(value, source[key])
@@ -59,7 +61,8 @@ def test_equal_numbers_of_classes_go_by_name(trained_run):
 def test_other_shapes_are_left_out_and_listed(trained_run):
     target = LightWeightRefineNet(ENCODER, encoder_weights=None, classes=11, decoder_channels=(32, 32, 32, 32))
     transfer = transfer_weights(target, trained_run, ["a"] * 11)
-    assert transfer.left_out and all(key.startswith(("decoder.", "segmentation_head.")) for key in transfer.left_out)
+    assert transfer.left_out
+    assert all(key.startswith(("decoder.", "segmentation_head.")) for key in transfer.left_out)
     assert "left out" in str(transfer)
 
 

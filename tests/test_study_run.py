@@ -255,14 +255,11 @@ def test_missing_checkpoint_fails_alone(folder, tmp_path):
 
 
 def test_two_commands_share_the_cells(tmp_path):
-    path = write_study(
-        tmp_path,
-        factors={"pooling": {name: POOLING[name] for name in ("original", "improved")}},
-        overrides={"trainer.max_epochs": 20},
-    )
+    factors = {"pooling": {name: POOLING[name] for name in ("original", "improved")}}
+    path = write_study(tmp_path, factors=factors, overrides={"trainer.max_epochs": 20})
     commands = [start(tmp_path, path) for _ in range(2)]
     assert [command.wait() for command in commands] == [0, 0]
-    for name in ("original", "improved"):
+    for name in factors["pooling"]:
         (run,) = cell_folder(tmp_path, f"pooling-{name}_seed-0").runs
         assert run.finished
         assert len((run.read_history() or {})["parts"]) == 1

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -63,6 +64,25 @@ def pictures(archive: Path) -> dict[str, Image.Image]:
     with tarfile.open(archive, "r:gz") as tar:
         files = {member.name: tar.extractfile(member) for member in tar}
         return {name: Image.open(io.BytesIO(file.read())) for name, file in files.items() if file}
+
+
+def test_no_archive_without_all_images(cityscapes, tmp_path, monkeypatch, capsys):
+    root, checkpoint = cityscapes
+    shutil.copytree(root / "leftImg8bit" / "test", tmp_path / "images")
+    (tmp_path / "images" / "bonn" / "bonn_000000_000019_leftImg8bit.png").write_bytes(b"")
+    options = predict(checkpoint, tmp_path / "images", tmp_path / "out", "--submission=cityscapes")
+    assert refinenet(monkeypatch, *options) == 1
+    assert "1 image could not be read" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["berlin_000000_000019_leftImg8bit.png"]
+
+
+def test_submission_keeps_the_photographs(cityscapes, tmp_path, monkeypatch, capsys):
+    images = tmp_path / "bonn"
+    shutil.copytree(cityscapes[0] / "leftImg8bit" / "test" / "bonn", images)
+    (before,) = [path.read_bytes() for path in images.iterdir()]
+    assert refinenet(monkeypatch, *predict(cityscapes[1], images, images, "--submission=cityscapes")) == 2
+    assert "this input would be replaced" in capsys.readouterr().err
+    assert [path.read_bytes() for path in images.iterdir()] == [before]
 
 
 def test_cityscapes_archive_holds_label_ids(cityscapes, tmp_path, monkeypatch, capsys):

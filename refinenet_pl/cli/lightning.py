@@ -21,6 +21,7 @@ IRRELEVANT_WARNINGS = (
     "Found .* module\\(s\\) in eval mode",  # frozen batch norm, as configured
     "It is recommended to use `self.log\\('(val|test)/",  # these metrics are summed over the devices already
     "Couldn't infer the batch indices",  # samples have names
+    "predict returned None",  # for an image that could not be read; it is named at the end
     "You're using the WeightAveraging callback, but loading a checkpoint outside",  # it holds the averaged weights
     "Be aware that when using `ckpt_path`, callbacks used to create",  # evaluation does not need them
     ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning uses what torch deprecates

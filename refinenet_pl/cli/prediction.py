@@ -13,6 +13,7 @@ from refinenet_pl.data.unlabeled import ImagesDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.training.prediction_writer import PredictionWriter
 from refinenet_pl.training.submission_writer import SubmissionWriter
+from refinenet_pl.training.unreadable_images import UnreadableImages
 
 
 class PredictionCLI(TrainingCLI):
@@ -38,10 +39,11 @@ class PredictionCLI(TrainingCLI):
         )
 
     def default_callbacks(self, config: Namespace) -> list[Any]:
-        """Return the callback that writes the predictions, and the progress bar."""
+        """Return the callbacks that write the predictions and report unreadable images, and the progress bar."""
         if config.submission:
-            return [SubmissionWriter(config.submission, config.output), *progress_bar(config)]
-        return [PredictionWriter(config.output), *progress_bar(config)]
+            # No archive is written if an image is missing in it.
+            return [UnreadableImages(), SubmissionWriter(config.submission, config.output), *progress_bar(config)]
+        return [PredictionWriter(config.output), UnreadableImages(), *progress_bar(config)]
 
     def predict(self, model: LightningModule, ckpt_path: str, **_: Any) -> None:
         """Predict the images."""

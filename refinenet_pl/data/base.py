@@ -1,13 +1,18 @@
 """The data module that all datasets share: splits, loaders, and checks before training starts."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
 
+from refinenet_pl.data.broken import split_readable
+from refinenet_pl.data.checks import check_names, check_overlap, warn_absent_classes
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
 from refinenet_pl.data.sampling import evaluation_sampler, training_sampler
@@ -41,6 +46,12 @@ class SegmentationDataModule(pl.LightningDataModule):
             published recipes.
         pad_color: RGB color, 0..255, that fills training crops around images that are smaller. It should be the mean
             color of the encoder's normalization. None: ImageNet's, (124, 116, 104).
+        skip_broken: Number of samples that may be left out because they cannot be read. With more than 0, all samples
+            are read once before training or evaluation starts, and those left out are named. The default is 0: the
+            first such sample stops the run.
+
+    Attributes:
+        skipped: The samples that `setup` left out: "split", "name" and "error" of each.
     """
 
     classes: ClassVar[Classes]
@@ -60,11 +71,14 @@ class SegmentationDataModule(pl.LightningDataModule):
         flip: bool = True,
         color_jitter: float = 0.0,
         pad_color: tuple[int, int, int] | None = None,
+        skip_broken: int = 0,
     ) -> None:
         super().__init__()
         self.root = expand(root, "data.root")
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.skip_broken = skip_broken
+        self.skipped: list[dict[str, str]] = []
         self._augmentation: dict[str, Any] = {
             "crop_size": crop_size,
             "scale_range": scale_range,
@@ -74,6 +88,7 @@ class SegmentationDataModule(pl.LightningDataModule):
             "pad_color": pad_color,
         }
         self._datasets: dict[str, SegmentationDataset] = {}
+        self._read_splits: set[str] = set()
 
     @property
     def label_ids(self) -> Mapping[int, int] | None:
@@ -92,18 +107,52 @@ class SegmentationDataModule(pl.LightningDataModule):
         raise NotImplementedError
 
     def dataset(self, split: str) -> SegmentationDataset:
-        """Return the dataset of a split; only "train" is augmented. Raises what `samples` raises."""
+        """Return the dataset of a split; only "train" is augmented.
+
+        Raises:
+            UserError: See `samples`; or two samples have one name, or a name cannot be a file name.
+        """
         if split not in self._datasets:
+            samples = self.samples(split)
+            check_names(samples, split)
             transform = training_transform(**self._augmentation) if split == "train" else None
-            self._datasets[split] = SegmentationDataset(
-                self.samples(split), len(self.classes), self.label_ids, transform
-            )
+            self._datasets[split] = self._make_dataset(samples, transform)
         return self._datasets[split]
 
+    def _make_dataset(self, samples: Sequence[Sample], transform: v2.Transform | None = None) -> SegmentationDataset:
+        return SegmentationDataset(samples, len(self.classes), self.label_ids, transform)
+
     def setup(self, stage: str) -> None:
-        """List the splits that this stage needs, so that missing files are reported before it starts."""
-        for split in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
-            self.dataset(split)
+        """List the splits that this stage needs and check them, so that mistakes are reported before it starts.
+
+        Raises:
+            UserError: See `dataset`; or more samples than `skip_broken` cannot be read, a training image is also a
+                validation image, or all labels are ignored.
+        """
+        splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
+        datasets = [self.dataset(split) for split in splits]
+        if not all(isinstance(dataset, SegmentationDataset) for dataset in datasets):
+            return  # a subclass has datasets of its own
+        for split, dataset in zip(splits, datasets, strict=True):
+            if self.skip_broken and split not in self._read_splits:
+                self._leave_out_broken(split, dataset)
+        if stage == "fit":
+            training, validation = datasets
+            check_overlap(training.samples, validation.samples)
+            warn_absent_classes(training, self.classes.names)
+
+    def _leave_out_broken(self, split: str, dataset: SegmentationDataset) -> None:
+        self._read_splits.add(split)
+        dataset.samples, errors = split_readable(self._make_dataset(dataset.samples), self.num_workers)
+        self.skipped += [{"split": split, "name": name, "error": error} for name, error in errors.items()]
+        if len(self.skipped) > self.skip_broken:
+            found = "\n".join(sample["error"] for sample in self.skipped[:5])
+            raise UserError(
+                f"{len(self.skipped)} samples cannot be read, but data.skip_broken allows {self.skip_broken}. The "
+                f"first are:\n{found}"
+            )
+        for name, error in errors.items():
+            rank_zero_only(print)(f"warning: skipped {name} of the {split} split: {error}", file=sys.stderr)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled batches of augmented samples. The last batch is dropped if it is incomplete."""

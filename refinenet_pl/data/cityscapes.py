@@ -48,7 +48,7 @@ class CityscapesDataModule(SegmentationDataModule):
         return pair(
             _in_all_cities(images, "_leftImg8bit"),
             _in_all_cities(masks, "_gtFine_labelIds"),
-            where=f"{images} and {masks}",
+            where=f"{images}/*/*_leftImg8bit.png and {masks}/*/*_gtFine_labelIds.png",
         )
 
 

@@ -10,9 +10,10 @@ from torchvision import tv_tensors
 
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.errors import UserError
-from refinenet_pl.images import read_image, read_mask
+from refinenet_pl.images import orientation, read_image, read_mask
 from refinenet_pl.text import join
 
+MAX_LABEL = 65535  # label images of 16 bits hold no more
 UNKNOWN = -1  # in the lookup table of class indices: the dataset has no such label value
 
 
@@ -35,9 +36,13 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     Args:
         samples: The files to read. Every sample has a label image.
         num_classes: Number of classes.
-        label_ids: The class index (or IGNORE_INDEX) of each value, 0..255, that label images may hold. None: they hold
-            0..num_classes - 1 and IGNORE_INDEX already.
+        label_ids: The class index (or IGNORE_INDEX) of each value, 0..65535, that label images may hold. None: they
+            hold 0..num_classes - 1 and IGNORE_INDEX already.
         transform: Applied to each sample. None: samples stay as they are on disk.
+
+    Raises:
+        UserError: There are fewer than 2 classes or more than 255, or a value or class index of `label_ids` is outside
+            its range.
     """
 
     def __init__(
@@ -52,7 +57,8 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._label_ids = (
             {**{i: i for i in range(num_classes)}, IGNORE_INDEX: IGNORE_INDEX} if label_ids is None else dict(label_ids)
         )
-        self._table = np.full(256, UNKNOWN, dtype=np.int16)
+        _check_label_ids(self._label_ids, num_classes)
+        self._table = np.full(max(self._label_ids) + 1, UNKNOWN, dtype=np.int16)
         self._table[list(self._label_ids)] = list(self._label_ids.values())
 
     def __len__(self) -> int:
@@ -71,7 +77,7 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             raise UserError(
                 f"{sample.mask}: the label image is {_size(mask.shape)} pixels, but its image {sample.image} is "
                 f"{_size(image.shape[1:])} (height x width). Both must have the same size: "
-                "use the label image that was drawn for this image."
+                f"{_size_advice(orientation(sample.image))}"
             )
         result = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(mask)), "name": sample.name}
         return result if self.transform is None else self.transform(result)
@@ -83,9 +89,9 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return self._class_indices(read_mask(path), path)
 
     def _class_indices(self, raw: np.ndarray, path: str | Path) -> np.ndarray:
-        in_table = raw.dtype == np.uint8 or (raw.min() >= 0 and raw.max() <= 255)
+        in_table = raw.size == 0 or (raw.min() >= 0 and raw.max() < len(self._table))
         mask = self._table[raw] if in_table else None
-        if mask is None or mask.min() == UNKNOWN:
+        if mask is None or (mask == UNKNOWN).any():
             found = sorted(set(np.unique(raw).tolist()) - self._label_ids.keys())
             raise UserError(
                 f"{path}: contains label values that are not a class: {join(found, limit=40)}. "
@@ -93,6 +99,31 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
                 "Check that this is the right dataset, and a label image rather than a color picture of one."
             )
         return mask.astype(np.uint8)
+
+
+def _check_label_ids(label_ids: Mapping[int, int], num_classes: int) -> None:
+    if not 2 <= num_classes <= IGNORE_INDEX:
+        raise UserError(
+            f"the dataset has {num_classes} {'class' if num_classes == 1 else 'classes'}; expected 2..{IGNORE_INDEX}, "
+            f"because masks hold class indices of 8 bits and {IGNORE_INDEX} for ignored pixels. "
+            + ("Make the rest of each image a class, such as background." if num_classes < 2 else "Merge rare classes.")
+        )
+    if wrong := [value for value in label_ids if not 0 <= value <= MAX_LABEL]:
+        raise UserError(f"label_ids has the label values {join(wrong, limit=5)}; expected 0..{MAX_LABEL} (16 bits)")
+    if wrong := sorted(set(label_ids.values()) - {*range(num_classes), IGNORE_INDEX}):
+        raise UserError(
+            f"label_ids maps label values to the class indices {join(wrong, limit=5)}; expected 0..{num_classes - 1}, "
+            f"or {IGNORE_INDEX} for ignored pixels"
+        )
+
+
+def _size_advice(exif_orientation: int) -> str:
+    if exif_orientation == 1:
+        return "use the label image that was drawn for this image."
+    return (
+        f"viewers turn this image, because its EXIF orientation is {exif_orientation}, but images with labels are read "
+        "as they are stored. Save the image upright, without an orientation."
+    )
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -1,17 +1,22 @@
 """List files: text files that list the images of a split."""
 
+import codecs
 from pathlib import Path
 
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.errors import UserError
+from refinenet_pl.images import IMAGE_SUFFIXES
 from refinenet_pl.text import join
+
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+END_OF_FILE = "\x1a"  # DOS ends text files with it
 
 
 def listed_names(path: str | Path) -> list[str]:
     """Read image names from a list file. In a line of two paths, image and label image, the name is the image's.
 
     Raises:
-        UserError: The file does not exist.
+        UserError: The file does not exist, or is not text.
     """
     return [Path(words[0]).stem for words in _lines(Path(path))]
 
@@ -19,14 +24,17 @@ def listed_names(path: str | Path) -> list[str]:
 def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
     """Read the samples of a list file, in its order.
 
+    The name of a sample is the name in its line, or the file name of its image without suffix. If two images of a list
+    have the same file name, the names of its samples are the images' paths below the root.
+
     Args:
         path: The file, in the dataset's root. Each line is either an image name without suffix, or the paths of an
             image and its label image, relative to the root and separated by white space.
-        images: Folder below the root with the images, JPEG or PNG, of lines that hold a name.
-        masks: Folder below the root with their label images, PNG.
+        images: Folder below the root with the images, of lines that hold a name.
+        masks: Folder below the root with their label images.
 
     Raises:
-        UserError: The file does not exist, or a line has another form.
+        UserError: The file does not exist or is not text, or a line has another form.
     """
     path = Path(path)
     root = path.parent
@@ -34,8 +42,8 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
     for words in _lines(path):
         match words:
             case [name]:
-                image, mask = root / images / f"{name}.jpg", root / masks / f"{name}.png"
-                samples.append(Sample(image if image.is_file() else image.with_name(f"{name}.png"), mask, name))
+                image = find_image(root / images, name, ".jpg")
+                samples.append(Sample(image, find_image(root / masks, name, ".png"), name))
             case [image_path, mask_path]:  # DeepLab's lists start them with a slash
                 image, mask = root / image_path.lstrip("/"), root / mask_path.lstrip("/")
                 samples.append(Sample(image, mask, image.stem))
@@ -44,7 +52,28 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
                     f"{path}: cannot parse the line {' '.join(words)!r}; expected an image name, or the paths of an "
                     "image and its label image, without spaces in them"
                 )
+    images_by_name = {sample.name: sample.image for sample in samples}
+    if any(images_by_name[sample.name] != sample.image for sample in samples):
+        paths = [sample.image.relative_to(root).with_suffix("").as_posix() for sample in samples]
+        return [sample._replace(name=name) for sample, name in zip(samples, paths, strict=True)]
     return samples
+
+
+def find_image(folder: Path, name: str, suffix: str) -> Path:
+    """Return the image file of a name without suffix.
+
+    Args:
+        folder: The folder.
+        name: The name.
+        suffix: The suffix that the dataset is published with. It comes first; then other image suffixes, lower case and
+            upper case.
+
+    Returns:
+        The first file that exists. If there is none, the file with `suffix`.
+    """
+    suffixes = (suffix, ".png", *sorted(IMAGE_SUFFIXES))
+    files = [folder / f"{name}{each}" for each in (*suffixes, *map(str.upper, suffixes))]
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def require_files(samples: list[Sample], source: str) -> list[Sample]:
@@ -67,7 +96,14 @@ def require_files(samples: list[Sample], source: str) -> list[Sample]:
 
 
 def _lines(path: Path) -> list[list[str]]:
-    """Read the words of each line that is not empty."""
+    """Read the words of each line that is not empty, in the encodings in which editors write text."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a list of the split's images, one name per line")
-    return [line.split() for line in path.read_text().splitlines() if line.strip()]
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not a text file in UTF-8 ({error}). Save it as UTF-8.") from error
+    if "\0" in text:
+        raise UserError(f"{path}: holds control characters, as UTF-16 without a byte order mark has. Save it as UTF-8.")
+    return [line.split() for line in text.rstrip(f"{END_OF_FILE} \r\n").splitlines() if line.strip()]

@@ -12,6 +12,7 @@ from rich.progress import track
 from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.scenes_painter import SCENES, paint_scene
+from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
 
 SPLITS = {"train": range(600), "val": range(600, 700), "test": range(700, 800)}
@@ -42,7 +43,11 @@ class ScenesDataModule(SegmentationDataModule):
         self.seed = seed
 
     def prepare_data(self) -> None:
-        """Paint the images if they do not exist yet; this takes some seconds."""
+        """Paint the images if they do not exist yet; this takes some seconds.
+
+        Raises:
+            UserError: The folder cannot be written.
+        """
         if self.root.is_dir():
             return
         # Paint into a temporary folder and rename it when complete. A killed run leaves no incomplete dataset; if
@@ -51,9 +56,12 @@ class ScenesDataModule(SegmentationDataModule):
         try:
             self._paint(unfinished)
             unfinished.rename(self.root)
-        except OSError:
+        except OSError as error:
             if not self.root.is_dir():
-                raise
+                raise UserError(
+                    f"{self.root}: the scenes cannot be painted into this folder ({error}). Set data.root to a folder "
+                    "that you can write to, on a disk with 50 MB of space."
+                ) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -1,6 +1,6 @@
 """Images without labels, for prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from refinenet_pl.images import IMAGE_SUFFIXES, is_image, read_image
 class ImageDataset(torch.utils.data.Dataset[dict[str, Any]]):
     """Reads images and turns them upright, as their EXIF orientation says.
 
-    A sample is {"image": tv_tensors.Image uint8 [3, H, W], "name": str}.
+    A sample is {"image": tv_tensors.Image uint8 [3, H, W], "name": str}. A file that cannot be read is {"error": str,
+    "name": str}, so that one broken image does not stop the prediction of the others.
 
     Args:
         samples: The files to read; see `find_images`.
@@ -30,9 +31,12 @@ class ImageDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Read an image; raises UserError if it cannot be read."""
+        """Read an image."""
         sample = self.samples[index]
-        return {"image": read_image(sample.image, upright=True), "name": sample.name}
+        try:
+            return {"image": read_image(sample.image, upright=True), "name": sample.name}
+        except UserError as error:
+            return {"error": str(error), "name": sample.name}
 
 
 class ImagesDataModule(pl.LightningDataModule):
@@ -57,7 +61,8 @@ def find_images(paths: str | Path | Sequence[str | Path]) -> list[Sample]:
     """Find image files.
 
     Args:
-        paths: Image files and folders, or one of them. Folders are searched recursively for files with an image suffix.
+        paths: Image files and folders, or one of them. Folders are searched recursively for files with an image suffix,
+            also behind symbolic links.
 
     Returns:
         Samples without labels, in the order of the paths, and sorted by name within a folder. The name of a sample is
@@ -84,8 +89,21 @@ def _find(path: Path) -> list[Sample]:
         return [Sample(path, None, path.stem)]
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder; expected image files or folders of images")
-    files = [file for file in sorted(path.rglob("*")) if is_image(file)]
+    files = sorted(_images_below(path))
     if not files:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{path}: no images in this folder; expected files with one of the suffixes {suffixes}")
     return [Sample(file, None, file.relative_to(path).with_suffix("").as_posix()) for file in files]
+
+
+def _images_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """Yield the image files of a folder and the folders in it, but not of a link to one of the folders `above`."""
+    status = folder.stat()
+    above |= {(status.st_dev, status.st_ino)}
+    for path in folder.iterdir():
+        if path.is_dir():
+            status = path.stat()
+            if (status.st_dev, status.st_ino) not in above:
+                yield from _images_below(path, above)
+        elif is_image(path):
+            yield path

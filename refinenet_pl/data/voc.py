@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from torchvision.datasets import VOCSegmentation
 
-from refinenet_pl.data.base import SegmentationDataModule
+from refinenet_pl.data.base import SegmentationDataModule, images_in
 from refinenet_pl.data.classes import VOC as VOC
 from refinenet_pl.data.dataset import Sample
-from refinenet_pl.data.lists import listed_names, require_files
+from refinenet_pl.data.lists import find_image, listed_names, require_files
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
 
@@ -86,7 +86,8 @@ class VOCDataModule(SegmentationDataModule):
         return listed_names(self.devkit / "ImageSets" / "Segmentation" / f"{split}.txt")
 
     def _voc_sample(self, name: str, labels: str = "SegmentationClass") -> Sample:
-        return Sample(self.devkit / "JPEGImages" / f"{name}.jpg", self.devkit / labels / f"{name}.png", name)
+        image = find_image(self.devkit / "JPEGImages", name, ".jpg")
+        return Sample(image, self.devkit / labels / f"{name}.png", name)
 
     def _trainaug(self) -> list[Sample]:
         """List the training images with labels from SegmentationClassAug; without this folder, from SBD's release."""
@@ -97,7 +98,7 @@ class VOCDataModule(SegmentationDataModule):
         if (self.devkit / "ImageSets" / "Segmentation" / "trainaug.txt").is_file():
             names = self._list("trainaug")
         else:
-            names = sorted({path.stem for path in converted.glob("*.png")} - validation)
+            names = sorted(images_in(converted).keys() - validation)
         if shared := sorted(validation.intersection(names)):
             raise UserError(
                 f"trainaug.txt: {len(shared)} of its images are also validation images, such as {shared[0]}. Training "

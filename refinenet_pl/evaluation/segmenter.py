@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.evaluation.pictures import overlay
-from refinenet_pl.images import read_image, to_rgb
+from refinenet_pl.images import UNREADABLE, read_image, to_rgb, turn_upright
 from refinenet_pl.preprocessing import Normalize, Preprocessing
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
@@ -144,7 +144,7 @@ def to_tensor(image: ImageLike) -> Tensor:
 
 def _from_pil(image: Image.Image) -> Tensor:
     try:
-        rgb = to_rgb(ImageOps.exif_transpose(image))
-    except ValueError as error:
+        rgb = to_rgb(turn_upright(image))
+    except UNREADABLE as error:
         raise UserError(f"image: cannot convert a PIL image of mode {image.mode} to RGB: {error}") from error
     return torch.from_numpy(np.array(rgb)).movedim(-1, 0)

@@ -15,6 +15,7 @@ from rich.progress import track
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image
+from refinenet_pl.files import path_inside
 from refinenet_pl.images import read_mask
 from refinenet_pl.reports.seed_runs import SeedRun
 from refinenet_pl.runs import RunFolder
@@ -75,7 +76,7 @@ class ReportImages:
 
 def prediction_file(run: RunFolder, name: str) -> Path:
     """Return the mask that `refinenet predict` writes for an image."""
-    return run.predictions / f"{name}.png"
+    return path_inside(run.predictions, f"{name}.png")
 
 
 def select_images(runs: Sequence[SeedRun], count: int = COUNT) -> Selection:

@@ -10,6 +10,7 @@ from rich.progress import track
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import save_picture
+from refinenet_pl.files import path_inside
 from refinenet_pl.reports.page_images import Selection, image_pixels, read_samples, run_data, select_images
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.commands import REFINENET
@@ -84,7 +85,7 @@ def _predict(selection: Selection, commands: Sequence[Sequence[str]]) -> None:
     with TemporaryDirectory() as folder:
         # The processes read the pixels that were evaluated, under the names of the samples.
         for sample in read_samples(data, selection.missing_images):
-            save_picture(Path(folder, f"{sample['name']}.png"), image_pixels(sample))
+            save_picture(path_inside(folder, f"{sample['name']}.png"), image_pixels(sample))
         for command in track(commands, "predicting"):
             process = subprocess.run([*command, "--images", folder], capture_output=True, text=True, check=False)
             if process.returncode:

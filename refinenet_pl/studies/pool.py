@@ -45,8 +45,8 @@ class CellProcess:
 class Pool:
     """Processes on the devices of this machine.
 
-    A process holds a lock on its cell's folder while it lives. Two `study run`s share the cells: each leaves locked cells
-    to the other, and takes those that the other did not finish.
+    A process holds a lock on its cell's folder while it lives. Two `study run`s share the cells: each leaves locked
+    cells to the other, and takes those that the other did not finish.
 
     Args:
         devices: Numbers of the GPUs, or "cpu" once for each process at a time.

@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.pictures import panel, save_picture
+from refinenet_pl.files import path_inside
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.task import SegmentationTask
 
@@ -56,7 +57,7 @@ class PictureWriter(Callback):
             return
         preprocessing = pl_module.preprocessing
         for name, sample in self.panels.items():
-            path = RunFolder(Path(trainer.default_root_dir)).pictures / f"{name}.png"
+            path = path_inside(RunFolder(Path(trainer.default_root_dir)).pictures, f"{name}.png")
             save_picture(path, panel(*sample, preprocessing.class_colors))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and self.panels:

@@ -105,6 +105,7 @@ class ResultsWriter(Callback):
             **boundaries,
             "intervals": summarize_intervals(images),
             "images": len(images.names),
+            "skipped": getattr(trainer.datamodule, "skipped", []),  # type: ignore[attr-defined]
             "seed": global_seed() if self.config is None else self.config["seed_everything"],
             "seconds": round(time.perf_counter() - self.started, 1),
             "versions": versions(),

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from refinenet_pl.data.submissions import SUBMISSIONS, write_archive
 from refinenet_pl.evaluation.pictures import palette_image, save_picture
+from refinenet_pl.files import path_inside
+from refinenet_pl.outputs import Output, check_outputs
 from refinenet_pl.training.task import SegmentationTask
 
 
@@ -30,25 +32,30 @@ class SubmissionWriter(Callback):
         self.members: dict[str, Path] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: SegmentationTask, stage: str) -> None:  # type: ignore[override]
-        """Refuse classes and images that the server does not accept, before anything is predicted."""
+        """Refuse classes, images and paths before anything is predicted."""
         self.submission.check_classes(pl_module.preprocessing.class_names)
         samples = trainer.datamodule.dataset.samples  # type: ignore[attr-defined]
         self.members = self.submission.members({sample.name: sample.image for sample in samples})
+        outputs = [Output(path_inside(self.output, member), image) for member, image in self.members.items()]
+        archive = Output(self.output / self.submission.archive, samples[0].image)
+        check_outputs([*outputs, archive], "--output")
 
     def on_predict_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Tensor,
+        outputs: Tensor | None,
         batch: dict[str, Any],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write the file of one image."""
+        """Write the file of one image; nothing for an image that could not be read."""
+        if outputs is None:
+            return
         values = np.array(self.submission.values, np.uint8)[outputs.cpu().numpy()]
         gray = self.submission.mode == "L"
         mask = Image.fromarray(values) if gray else palette_image(values, self.submission.classes.colors)
-        save_picture(self.output / self.submission.member(batch["name"]), mask)
+        save_picture(path_inside(self.output, self.submission.member(batch["name"])), mask)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pack the archive in the main process, after all processes have written."""

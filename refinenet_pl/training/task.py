@@ -143,8 +143,10 @@ class SegmentationTask(pl.LightningModule):
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
 
-    def predict_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor:
-        """Return the class indices, uint8 [H, W], of one sample {"image": uint8 [3, H, W]}."""
+    def predict_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor | None:
+        """Return the class indices, uint8 [H, W], of one sample {"image": uint8 [3, H, W]}; None for {"error": str}."""
+        if "error" in sample:
+            return None
         return self.segmenter.predict_tensor(sample["image"])
 
     def configure_optimizers(self) -> Any:

@@ -1,0 +1,74 @@
+"""Checks where a command is about to write, before it writes anything."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import NamedTuple
+
+from refinenet_pl.errors import UserError
+
+
+class Output(NamedTuple):
+    """A file that will be written, and the file that it is made from."""
+
+    path: Path
+    source: Path
+
+
+def check_outputs(outputs: Iterable[Output], option: str) -> None:
+    """Check that files can be written, and replace neither each other nor a file that they are made from.
+
+    Their folders are created. Files of an earlier run may be replaced.
+
+    Args:
+        outputs: The files.
+        option: The command's option that names their folder, for error messages.
+
+    Raises:
+        UserError: Two files would have one path, a file would replace an input or a folder, or a folder cannot be
+            written.
+    """
+    outputs = list(outputs)
+    inputs = {identity: output.source for output in outputs for identity in _identities(output.source)}
+    sources: dict[Path, Path] = {}
+    for path, source in outputs:
+        other = sources.setdefault(path, source)
+        if other != source:
+            raise UserError(
+                f"{other} and {source}: both would be written to {path}. Rename one of them, or predict them in "
+                f"separate runs with another {option}."
+            )
+        if os.path.isdir(path) and not path.is_symlink():
+            raise UserError(f"{path}: is a folder, but a file would be written there. Choose another {option}.")
+        for identity in _identities(path):
+            if identity in inputs:
+                raise UserError(
+                    f"{inputs[identity]}: this input would be replaced by the result of {source}. Choose another "
+                    f"{option}."
+                )
+    for folder in dict.fromkeys(path.parent for path in sources):
+        _check_folder(folder, option)
+
+
+def _identities(path: Path) -> set[tuple[int, int]]:
+    """Device and inode of a file and, for a symbolic link, of its target; nothing if there is no such file."""
+    try:
+        link = path.lstat()
+    except OSError:
+        return set()
+    try:
+        target = path.stat()
+    except OSError:
+        target = link
+    return {(link.st_dev, link.st_ino), (target.st_dev, target.st_ino)}
+
+
+def _check_folder(folder: Path, option: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "a file has this name" if isinstance(error, FileExistsError) else error.strerror
+        raise UserError(f"{folder}: cannot write into this folder ({reason}). Choose another {option}.") from error
