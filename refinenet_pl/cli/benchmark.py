@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import refinenet_pl.networks  # noqa: F401  (so that --network can name its classes without their modules)
+from refinenet_pl.cli.config_files import check_config_files
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference, compute_logits
 from refinenet_pl.evaluation.memory import peak_memory
@@ -26,6 +27,7 @@ WHOLE_IMAGE = Inference()
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and measure."""
+    check_config_files(args)
     auto_cli(benchmark, as_positional=False, args=args, prog=f"refinenet {name}")
 
 
@@ -84,7 +86,7 @@ def benchmark(
     table = Table("measure", "value")
     for name, value in row.items():
         table.add_row(name, str(value))
-    Console().print(table)
+    Console(markup=False).print(table)
     if output is not None:
         add_row(output, row)
 

@@ -8,6 +8,7 @@ from jsonargparse import SUPPRESS, ArgumentParser
 from rich.console import Console
 from rich.table import Table
 
+from refinenet_pl.cli.config_files import check_config_files
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_classes
@@ -19,6 +20,7 @@ UNUSED_SECTIONS = ("seed_everything", "model", "trainer", "experiment", "runs", 
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and compute the weights."""
+    check_config_files(args)
     parser = ArgumentParser(prog=f"refinenet {name}", description="Compute class weights from a training split.")
     parser.add_argument("--config", action="config", help="YAML of an experiment. Only its section `data` is read.")
     parser.add_function_arguments(class_weights)
@@ -46,7 +48,7 @@ def class_weights(
     counts = count_classes(dataset, len(names))
     weights = compute_weights(counts, names)
     source = f"{method} on the {len(dataset)} training images of {type(data).__name__} in {data.root}"
-    Console().print(weights_table(names, counts, weights, source))
+    Console(markup=False).print(weights_table(names, counts, weights, source))
     print(formula)
     write_loss(output, names, weights, [f"Class weights: {source}.", f"{formula}.", "Made by refinenet class-weights."])
     print(f"weights: {output}")

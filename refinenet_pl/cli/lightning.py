@@ -1,6 +1,5 @@
 """Runs the commands of LightningCLI: loads a checkpoint's configuration, and turns errors into messages."""
 
-import argparse
 import sys
 import warnings
 from pathlib import Path
@@ -8,11 +7,13 @@ from pathlib import Path
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import OutOfMemoryError
 
+from refinenet_pl.cli.config_files import check_config_files, config_parser
 from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
 from refinenet_pl.cli.training import TrainingCLI
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.weights.checkpoint import refuse_hyper_parameters
 
 COMMANDS = {"fit": TrainingCLI, "validate": TrainingCLI, "test": TrainingCLI, "predict": PredictionCLI}
 IRRELEVANT_WARNINGS = (
@@ -54,10 +55,11 @@ def run(name: str, args: list[str]) -> None:
 
 def add_checkpoint_config(command: str, options: list[str]) -> list[str]:
     """Add the configuration of the checkpoint, and the best checkpoint of a run folder, to a command's options."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    check_config_files(options)
+    parser = config_parser()
     # LightningCLI reports missing values.
     parser.add_argument("--ckpt_path", nargs="?")
-    parser.add_argument("--config", "-c", nargs="?", action="append")
+    parser.add_argument("--trust", nargs="*")
     given, _ = parser.parse_known_args(options)
     if not given.ckpt_path:
         return options
@@ -68,7 +70,11 @@ def add_checkpoint_config(command: str, options: list[str]) -> list[str]:
     if RunFolder(checkpoint).config.is_file():
         checkpoint = RunFolder(checkpoint).best_checkpoint
         options = [*options, "--ckpt_path", str(checkpoint)]  # the last one wins
+    # A class that the options name may stand in the file as well; --trust alone allows all.
+    trusted = None if given.trust == [] else {word.rpartition("=")[2] for word in options}
+    if checkpoint.is_file() and trusted is not None:
+        refuse_hyper_parameters(checkpoint)
     # A weights folder does not describe the data: its configuration comes first, and --config adds to it.
     if not given.config or checkpoint.is_dir():
-        options = ["--config", checkpoint_config(checkpoint, command), *options]
+        options = ["--config", checkpoint_config(checkpoint, command, trusted), *options]
     return options

@@ -1,5 +1,6 @@
 """The configuration of a run: where it is saved, and how it is read from a checkpoint or a weights folder."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 
-from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint
+from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint, run_config
 from refinenet_pl.weights.folder import network_config, read_preprocessing
+from refinenet_pl.weights.trust import SECTIONS, check_config
 
 
 class SaveConfig(SaveConfigCallback):
@@ -33,19 +35,23 @@ def dump(parser: ArgumentParser, config: Namespace) -> str:
     return parser.dump(config, skip_none=False)
 
 
-def checkpoint_config(path: Path, command: str) -> str:
+def checkpoint_config(path: Path, command: str, trusted: Collection[str] | None = ()) -> str:
     """Return the configuration of a checkpoint or a weights folder, as YAML text.
 
     Args:
         path: The checkpoint or the folder.
         command: The command that needs it. "predict" takes any images, so that its configuration has no data.
+        trusted: Classes that the user has named, as for `check_config`; None trusts all that the configuration names.
 
     Raises:
-        UserError: There is no such file or folder, or it holds no configuration.
+        UserError: There is no such file or folder, it holds no configuration, or one that asks for untrusted classes.
     """
-    config = folder_config(path) if path.is_dir() else yaml.safe_load(read_checkpoint(path)[CONFIG_KEY])
+    config = folder_config(path) if path.is_dir() else run_config(read_checkpoint(path), path)
+    config = {key: config[key] for key in SECTIONS if key in config}
     if command == "predict":
         config.pop("data", None)
+    if trusted is not None:
+        check_config(config, path, trusted)
     return yaml.safe_dump(config)
 
 

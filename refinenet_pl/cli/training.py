@@ -65,6 +65,13 @@ class TrainingCLI(LightningCLI):
             help="Name of the run. By default the names of all --config files, joined by '_'.",
         )
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument(
+            "--trust",
+            nargs="*",
+            type=str,
+            metavar="CLASS",
+            help="Let --ckpt_path name these classes, or all without a name. A class of a stranger's runs code.",
+        )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_argument("--pictures", type=int, default=4, help="Number of validation samples to save as pictures.")
         parser.set_defaults(
@@ -83,6 +90,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Complete the configuration and choose the run folder."""
         config = self.config[self.subcommand]
+        config.pop("trust", None)  # it is of this command, not of the run
         complete(config)
         self.check_checkpoint(config)
         if config.experiment is None:
