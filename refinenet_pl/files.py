@@ -15,6 +15,11 @@ from refinenet_pl.errors import UserError
 
 MAX_NAME_BYTES = 255  # of a file or folder, on the usual file systems
 
+YAML_BYTES = 4_000_000
+"""Largest YAML that is read. Configurations have some kilobytes; those of 1000 classes have less than 0.1 MB."""
+YAML_VALUES = 200_000
+"""Most values of a YAML, where each reference (*name) counts as all values that it repeats."""
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
@@ -89,15 +94,59 @@ def read_yaml(path: str | Path, what: str) -> dict[str, Any]:
         what: What the file is for. The error message starts with it.
 
     Raises:
-        UserError: The file is missing, is not YAML, or holds something other than a mapping.
+        UserError: The file is missing, is not YAML, is too large, or holds something other than a mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        size = Path(path).stat().st_size
+        text = Path(path).read_text(encoding="utf-8") if size <= YAML_BYTES else ""
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{what}: cannot read {path} as YAML: {error}") from error
+    if size > YAML_BYTES:
+        raise UserError(f"{what}: {path} has {size:,} bytes; expected a YAML of at most {YAML_BYTES:,}")
+    content = parse_yaml(text, f"{what}: cannot read {path} as YAML")
     if not isinstance(content, dict):
         raise UserError(f"{what}: {path} holds {type(content).__name__}; expected a mapping of keys to values")
     return content
+
+
+def parse_yaml(text: str, failure: str) -> Any:
+    """Return the content of a YAML text as plain values. Untrusted text is safe: its size is bounded, and no code runs.
+
+    Args:
+        text: The YAML.
+        failure: What failed if it cannot be read. The error message starts with it.
+
+    Raises:
+        UserError: The text is not YAML, has a tag of Python's, is too large or too deep, or contains itself.
+    """
+    try:
+        if len(text) > YAML_BYTES:
+            raise UserError(f"{failure}: found {len(text):,} characters; expected at most {YAML_BYTES:,}")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None and (values := _count_values(root, {})) > YAML_VALUES:
+            raise UserError(f"{failure}: its references (*name) repeat values up to {values:.0e}; write the values out")
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that does not exist
+        raise UserError(f"{failure}: {error}") from error
+    except RecursionError as error:
+        raise UserError(f"{failure}: it is nested too deeply") from error
+
+
+def _count_values(node: yaml.Node, counts: dict[int, int | None]) -> int:
+    """Count the values below a node; those that are referenced count each time."""
+    if id(node) in counts:
+        count = counts[id(node)]
+        if count is None:
+            raise yaml.YAMLError(f"the value in line {node.start_mark.line + 1} contains itself; write it out")
+        return count
+    counts[id(node)] = None  # the node is being counted
+    total = 1
+    if isinstance(node, yaml.SequenceNode):
+        total += sum(_count_values(item, counts) for item in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        total += sum(_count_values(item, counts) for pair in node.value for item in pair)
+    counts[id(node)] = total
+    return total
 
 
 def read_json(path: str | Path, advice: str) -> dict[str, Any]:
@@ -112,6 +161,8 @@ def read_json(path: str | Path, advice: str) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise UserError(f"{path}: it is nested too deeply to be read as JSON; {advice}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot read it as JSON ({error}); {advice}") from error
     if not isinstance(content, dict):

@@ -1,5 +1,6 @@
 """Numbers and lists as people read them."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -33,3 +34,11 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def markdown_text(text: str) -> str:
+    """One line of text for Markdown, also in a table: names in it start no HTML, link, image, code or column.
+
+    Stars and brackets that start no link stay as they are.
+    """
+    return re.sub(r"[\\`<|]|\](?=[(\[:])|&(?=#?\w+;)", r"\\\g<0>", " ".join(text.split()))

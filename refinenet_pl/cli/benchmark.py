@@ -85,7 +85,7 @@ def benchmark(
     table = Table("measure", "value")
     for name, value in row.items():
         table.add_row(name, str(value))
-    Console().print(table)
+    Console(markup=False).print(table)
     if output is not None:
         add_row(output, row)
 

@@ -47,7 +47,7 @@ def class_weights(
     counts = count_classes(dataset, len(names))
     weights = compute_weights(counts, names)
     source = f"{method} on the {len(dataset)} training images of {type(data).__name__} in {data.root}"
-    Console().print(weights_table(names, counts, weights, source))
+    Console(markup=False).print(weights_table(names, counts, weights, source))
     print(formula)
     write_loss(output, names, weights, [f"Class weights: {source}.", f"{formula}.", "Made by refinenet class-weights."])
     print(f"weights: {output}")

@@ -69,7 +69,7 @@ def split_checkpoint(command: str, args: list[str]) -> tuple[list[str], Path | N
     checkpoint = find_checkpoint(command, Path(given.ckpt_path))
     # A weights folder does not describe the data: its configuration comes first, and --config adds to it.
     if checkpoint.is_dir() or not gives(options, "--config", "-c"):
-        options = ["--config", checkpoint_config(checkpoint, command), *options]
+        options = ["--config", checkpoint_config(checkpoint, command, trusted_classes(options)), *options]
     return options, checkpoint
 
 
@@ -86,6 +86,18 @@ def find_checkpoint(command: str, path: Path) -> Path:
             f"weights, give --model.weights={path}"
         )
     return path
+
+
+def trusted_classes(options: list[str]) -> set[str] | None:
+    """Return the classes that a checkpoint's configuration may name; None for all, as --trust alone asks for.
+
+    A class that the options name, whether behind --trust or as a value, may stand in the file as well.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--trust", nargs="*")
+    if parser.parse_known_args(options)[0].trust == []:
+        return None
+    return {word.rpartition("=")[2] for word in options}
 
 
 def names_folder(args: list[str]) -> bool:

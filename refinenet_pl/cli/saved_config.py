@@ -1,5 +1,6 @@
 """The configuration that a checkpoint or a weights folder holds, as far as a command takes it."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,13 @@ import yaml
 
 from refinenet_pl.weights.checkpoint import read_checkpoint, run_config
 from refinenet_pl.weights.folder import network_config, read_preprocessing
+from refinenet_pl.weights.trust import SECTIONS, check_config
 
-COMMAND_KEYS = ("config", "ckpt_path", "weights_only", "runs")
-"""Keys that belong to one command, not to the training."""
 EVALUATION_KEYS = ("model", "data", "seed_everything", "experiment")
 """Keys that an evaluation takes. Devices, limits and paths belong to the machine and the moment of the training."""
 
 
-def checkpoint_config(path: Path, command: str) -> str:
+def checkpoint_config(path: Path, command: str, trusted: Collection[str] | None = ()) -> str:
     """Return the configuration of a checkpoint or a weights folder, as YAML text.
 
     `fit` continues the training, and takes all of it. An evaluation takes the network, the data, the seed and the
@@ -24,17 +24,21 @@ def checkpoint_config(path: Path, command: str) -> str:
     Args:
         path: The checkpoint or the folder.
         command: The command that needs it.
+        trusted: Classes that the user has named, as for `check_config`; None trusts all that the configuration names.
 
     Raises:
-        UserError: There is no such file or folder, or it holds no configuration.
+        UserError: There is no such file or folder, it holds no configuration, or one that asks for untrusted classes.
     """
     config = folder_config(path) if path.is_dir() else run_config(read_checkpoint(path), path)
-    return yaml.safe_dump(training_part(config) if command == "fit" else evaluation_part(config, command))
+    part = training_part(config) if command == "fit" else evaluation_part(config, command)
+    if trusted is not None:
+        check_config(part, path, trusted)
+    return yaml.safe_dump(part)
 
 
 def training_part(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a configuration that a continued training takes."""
-    return {key: value for key, value in config.items() if key not in COMMAND_KEYS}
+    """Return the part of a configuration that a continued training takes: all but what belongs to one command."""
+    return {key: config[key] for key in SECTIONS if key in config}
 
 
 def evaluation_part(config: dict[str, Any], command: str) -> dict[str, Any]:

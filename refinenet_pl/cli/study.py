@@ -20,6 +20,12 @@ def study_parser(name: str, description: str) -> ArgumentParser:
     return parser
 
 
+def add_trust_option(parser: ArgumentParser) -> None:
+    """Add --trust, for commands that read the configurations of finished runs."""
+    help_text = "Let the configurations of the runs name any class. A class of a stranger's runs code."
+    parser.add_argument("--trust", action="store_true", help=help_text)
+
+
 def add_fit_options(parser: ArgumentParser) -> None:
     """Accept options of `refinenet fit`, such as --data.root=/data/voc, for every cell."""
     for section in FIT_SECTIONS:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from refinenet_pl.cli.study import study_parser
+from refinenet_pl.cli.study import add_trust_option, study_parser
 from refinenet_pl.reports.report import report
 
 
@@ -10,5 +10,6 @@ def run(name: str, args: list[str]) -> None:
     """Parse the options and write the report."""
     parser = study_parser(name, "Write tables (Markdown, LaTeX, CSV), plots and a page from the finished cells.")
     parser.add_argument("--output", type=Path | None, help="Folder to write to. The default is RUNS/STUDY/report.")
+    add_trust_option(parser)
     options = parser.parse_args(args)
-    report(options.file, options.runs, options.output)
+    report(options.file, options.runs, options.output, options.trust)

@@ -97,6 +97,13 @@ class TrainingCLI(LightningCLI):
             help="Name of the run. By default the names of all --config files, joined by '_'.",
         )
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument(
+            "--trust",
+            nargs="*",
+            type=str,
+            metavar="CLASS",
+            help="Let --ckpt_path name these classes, or all without a name. A class of a stranger's runs code.",
+        )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_argument("--pictures", type=int, default=4, help="Number of validation samples to save as pictures.")
         parser.set_defaults(
@@ -116,6 +123,7 @@ class TrainingCLI(LightningCLI):
         """Complete the configuration, and decide in which folder and from which state the run starts."""
         config = self.config[self.subcommand]
         check_trainer(config.trainer)
+        config.pop("trust", None)  # it is of this command, not of the run
         complete(config)
         config.runs = str(expand(config.runs, "runs"))
         if self.subcommand != "fit" and self.checkpoint is None:

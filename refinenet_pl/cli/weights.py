@@ -15,10 +15,13 @@ def run(name: str, args: list[str]) -> None:
     """Parse the options and convert or export."""
     function: Callable[..., None] = convert if name == "weights convert" else export
     parser = Parser(prog=f"refinenet {name}")
-    parser.add_function_arguments(function, as_positional=True, skip={"dataset", "ignore"})
+    parser.add_function_arguments(function, as_positional=True, skip={"dataset", "ignore", "trust"})
     if function is convert:
         parser.add_argument("--dataset", choices=list(DATASETS), help="Dataset that names and colors the classes.")
         parser.add_argument("--ignore", nargs="+", default=[], metavar="KEY", help="Keys that need not fit.")
+    else:
+        help_text = "Import a data module that is not of this package, for the terms of its data."
+        parser.add_argument("--trust", action="store_true", help=help_text)
     function(**parser.parse_args(args).as_dict())
 
 
@@ -40,7 +43,7 @@ def convert(
         keys: Whether to list each key and its new name.
     """
     published = load_published(file, ignore)
-    Console().print(summary(published))
+    Console(markup=False).print(summary(published))
     if keys:
         print(*(f"{theirs} -> {ours}" for theirs, ours in published.mapping.items()), sep="\n")
     if dataset is None:
@@ -66,12 +69,13 @@ def summary(published: PublishedWeights) -> Table:
     return table
 
 
-def export(checkpoint: str | Path, output: str | Path | None = None) -> None:
+def export(checkpoint: str | Path, output: str | Path | None = None, trust: bool = False) -> None:
     """Export a checkpoint to a weights folder.
 
     Args:
         checkpoint: Checkpoint that `refinenet fit` wrote, such as `RUN/checkpoints/best.ckpt`.
         output: Folder to write; by default the name of the experiment.
+        trust: Whether to import a data module that is not of this package, for the terms of its data.
     """
-    folder, weights = write_exported(checkpoint, output)
+    folder, weights = write_exported(checkpoint, output, trust)
     print(f"weights: {weights}\nweights folder: {folder}")

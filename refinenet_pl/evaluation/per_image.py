@@ -1,9 +1,10 @@
 """The confusion matrix of each image of a split. Intervals and comparisons of runs are computed from these."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -15,6 +16,12 @@ from refinenet_pl.files import atomic_write
 
 INVALID_ARCHIVE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What numpy raises on .npz files that are damaged or have other content."""
+
+MAX_BYTES = 2**30
+"""Most bytes of the arrays of a file. 10,000 images with 1000 pairs of classes each have 0.3 GB."""
+MAX_CLASSES = 4096
+MAX_COUNTS = 10**8
+"""Most numbers in an array of images and classes."""
 
 
 class ImageMatrices:
@@ -122,15 +129,22 @@ class ImageMatrices:
 
     @classmethod
     def load(cls, path: str | Path) -> "ImageMatrices":
-        """Read a file that `save` wrote. Safe on untrusted files: nothing is executed.
+        """Read a file that `save` wrote. Safe on untrusted files: nothing is executed, and the size is bounded.
 
         Raises:
             UserError: The file is missing, damaged, or has other content.
         """
         try:
+            _check_sizes(path)
             with np.load(path, allow_pickle=False) as file:
                 class_names, names = file["class_names"].tolist(), file["names"].tolist()
                 entries = np.stack([file[key] for key in ("image", "true", "predicted", "pixels")], axis=1)
+            if entries.dtype.kind not in "iu" or not all(isinstance(name, str) for name in [*class_names, *names]):
+                raise ValueError(f"found numbers of type {entries.dtype} and names; expected integers and text")
+            if len(class_names) > MAX_CLASSES or len(class_names) * len(names) > MAX_COUNTS:
+                raise ValueError(f"found {len(class_names)} classes and {len(names)} images, which are too many")
+            if outside := [name for name in names if leads_outside(name)]:
+                raise ValueError(f"found the image name {outside[0]!r}, which leads outside its folder")
             if (entries < 0).any() or (entries[:, :3] >= (len(names), len(class_names), len(class_names))).any():
                 raise ValueError("found negative numbers, or an image or class index without a name")
         except FileNotFoundError as error:
@@ -141,6 +155,33 @@ class ImageMatrices:
                 "Evaluate the run again to write a new file."
             ) from error
         images = cls(class_names)
-        for index, name in enumerate(names):
-            images._insert(name, entries[entries[:, 0] == index, 1:])
+        entries = entries[np.argsort(entries[:, 0], kind="stable")]
+        starts = np.searchsorted(entries[:, 0], np.arange(1, len(names)))
+        for name, part in zip(names, np.split(entries[:, 1:], starts), strict=False):
+            images._insert(name, part)
         return images
+
+
+def _check_sizes(path: str | Path) -> None:
+    """Check the sizes that an .npz file states, before an array is made or unpacked.
+
+    Raises:
+        ValueError: The arrays are too large, or are larger than their part of the archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if (total := sum(member.file_size for member in members)) > MAX_BYTES:
+            raise ValueError(f"found {total:,} bytes of arrays; expected at most {MAX_BYTES:,}")
+        for member in members:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} states the shape {shape}, which is larger than the file")
+
+
+def leads_outside(name: str) -> bool:
+    """Return whether a name, as a path below a folder, leads out of it."""
+    path = PurePath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts

@@ -123,8 +123,13 @@ class Report:
         return [f"[{number}] {source}" for number, source in enumerate(self.sources, 1)]
 
 
-def assemble(summary: Summary) -> Report:
-    """Assemble the report of a study. Predictions are embedded if their files exist."""
+def assemble(summary: Summary, trust: bool = False) -> Report:
+    """Assemble the report of a study. Predictions are embedded if their files exist.
+
+    Args:
+        summary: The results.
+        trust: As for `report`.
+    """
     study = summary.study
     rows = [row for dataset in summary.datasets for row in dataset.rows]
     sources = list(dict.fromkeys(row.published.source for row in rows if row.published))
@@ -142,17 +147,17 @@ def assemble(summary: Summary) -> Report:
         notes=notes(summary),
         records=row_records(summary),
         datasets=[
-            _assemble_dataset(dataset, selection, describe_missing([selection], study.path, summary.folder))
+            _assemble_dataset(dataset, selection, describe_missing([selection], study.path, summary.folder), trust)
             for dataset, selection in zip(summary.datasets, selections, strict=True)
         ],
         missing=describe_missing(selections, study.path, summary.folder),
     )
 
 
-def _assemble_dataset(dataset: DatasetSummary, selection: Selection, missing: str) -> DatasetReport:
+def _assemble_dataset(dataset: DatasetSummary, selection: Selection, missing: str, trust: bool) -> DatasetReport:
     images, message = None, ""
     try:
-        images = embed_images(selection)
+        images = embed_images(selection, trust)
     except UserError as error:  # the rest of a report does not need the data
         message = str(error)
     return DatasetReport(

@@ -61,6 +61,9 @@ ESCAPES = {
     "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
+    "<": "\\textless{}",  # the usual font encoding has other characters at these places
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
     "±": "$\\pm$",
     "·": "$\\cdot$",
     "−": "$-$",
@@ -72,5 +75,5 @@ ESCAPES = {
 
 
 def escape(text: str) -> str:
-    """Escape the special characters of LaTeX."""
-    return "".join(ESCAPES.get(character, character) for character in text)
+    """Escape the special characters of LaTeX, and put the text on one line."""
+    return "".join(ESCAPES.get(character, character) for character in " ".join(text.split()))

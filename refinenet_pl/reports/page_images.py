@@ -19,6 +19,7 @@ from refinenet_pl.files import path_inside
 from refinenet_pl.images import read_mask
 from refinenet_pl.reports.seed_runs import SeedRun
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.weights.trust import check_section, class_paths
 
 COUNT = 24
 """Images per dataset. A page with half a dozen rows then takes a few megabytes."""
@@ -102,8 +103,12 @@ def most_different(mean_iou: np.ndarray) -> np.ndarray:
     return np.argsort(-ranges, kind="stable")[: np.count_nonzero(~np.isnan(ranges))]
 
 
-def embed_images(selection: Selection) -> ReportImages | None:
+def embed_images(selection: Selection, trust: bool = False) -> ReportImages | None:
     """Read and embed the images that have a prediction; return None if no image has one.
+
+    Args:
+        selection: The images.
+        trust: As for `run_data`.
 
     Raises:
         UserError: The dataset or a file cannot be read.
@@ -112,7 +117,7 @@ def embed_images(selection: Selection) -> ReportImages | None:
     shown = [i for i, name in enumerate(selection.names) if not all(name in names for names in missing)]
     if not shown:
         return None
-    data = run_data(selection.runs[0].folder)
+    data = run_data(selection.runs[0], trust)
     colors = data.classes.colors
     names = [selection.names[i] for i in shown]
     images = []
@@ -123,13 +128,24 @@ def embed_images(selection: Selection) -> ReportImages | None:
     return ReportImages([_css(color) for color in colors], _css(IGNORE_COLOR), images, mean_iou)
 
 
-def run_data(run: RunFolder) -> SegmentationDataModule:
-    """Return the data module of a run's configuration; raises UserError if it cannot be created."""
-    section = run.read_config().get("data") or {}
+def run_data(run: SeedRun, trust: bool = False) -> SegmentationDataModule:
+    """Return the data module of a run's configuration.
+
+    Args:
+        run: The run. Its folder may be a stranger's.
+        trust: Whether its configuration may name any class. Otherwise it names a class of this package or of the study.
+
+    Raises:
+        UserError: The class is not trusted, or cannot be created.
+    """
+    folder = run.folder
+    section = folder.read_config().get("data") or {}
+    if not trust:
+        check_section("data", section, folder.config, class_paths(run.cell.config))
     try:
         data: SegmentationDataModule = instantiate_class((), section)
     except (KeyError, ImportError, AttributeError, TypeError) as error:
-        raise UserError(f"{run.config}: cannot create the data module of section `data`: {error}") from error
+        raise UserError(f"{folder.config}: cannot create the data module of section `data`: {error}") from error
     data.prepare_data()
     return data
 

@@ -16,9 +16,10 @@ from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.study import Study
+from refinenet_pl.weights.trust import check_section, class_paths
 
 
-def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs")) -> None:
+def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs"), trust: bool = False) -> None:
     """Predict the images on which the rows of a study differ most, with `refinenet predict`.
 
     The first finished seed of each row predicts. The masks are kept in the run folders, in `predictions/`; existing
@@ -27,6 +28,7 @@ def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs")) ->
     Args:
         study_file: YAML of the study.
         runs: Folder of all runs.
+        trust: Whether the runs' configurations may name any class, instead of those of this package and the study.
 
     Raises:
         UserError: A checkpoint or the data are missing, or a process fails.
@@ -39,11 +41,11 @@ def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs")) ->
     if not incomplete:
         print("All predictions exist. `refinenet study report` embeds them in its page.")
     # All checkpoints are looked up before the first process starts.
-    commands = [[_command(run) for run in selection.incomplete_runs] for selection in incomplete]
+    commands = [[_command(run, trust) for run in selection.incomplete_runs] for selection in incomplete]
     for selection in incomplete:
         print(_cost(selection))
     for selection, commands_of_selection in zip(incomplete, commands, strict=True):
-        _predict(selection, commands_of_selection)
+        _predict(selection, commands_of_selection, trust)
 
 
 def first_runs(study: Study, found: StudyRuns, dataset: str | None) -> list[SeedRun]:
@@ -80,8 +82,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _predict(selection: Selection, commands: Sequence[Sequence[str]]) -> None:
-    data = run_data(selection.runs[0].folder)
+def _predict(selection: Selection, commands: Sequence[Sequence[str]], trust: bool) -> None:
+    data = run_data(selection.runs[0], trust)
     with TemporaryDirectory() as folder:
         # The processes read the pixels that were evaluated, under the names of the samples.
         for sample in read_samples(data, selection.missing_images):
@@ -92,7 +94,7 @@ def _predict(selection: Selection, commands: Sequence[Sequence[str]]) -> None:
                 raise UserError(f"{' '.join(command)} failed:\n{process.stderr[-1000:]}")
 
 
-def _command(run: SeedRun) -> list[str]:
+def _command(run: SeedRun, trust: bool) -> list[str]:
     if not run.checkpoint.is_file():
         raise UserError(
             f"{run.checkpoint}: no such checkpoint; it is needed to predict the missing images of "
@@ -105,6 +107,8 @@ def _command(run: SeedRun) -> list[str]:
         "--trainer.enable_progress_bar=false",
         "--num_workers=0",
     ]
+    named = class_paths(run.cell.config)
     if inference := run.folder.read_config()["model"].get("inference"):
+        check_section("model.inference", inference, run.folder.config, named)
         command.append(f"--model.inference={json.dumps(inference)}")
-    return command
+    return [*command, "--trust", *([] if trust else sorted(named))]

@@ -56,7 +56,9 @@ def learning_curves(dataset: DatasetSummary) -> Figure | None:
         for curve in curves if len(curves) > 1 else ():
             axes.plot(list(curve), [100 * value for value in curve.values()], color=style["color"], lw=0.5, alpha=0.5)
         means = [100 * np.mean([curve[step] for curve in curves]) for step in steps]
-        axes.plot(steps, means, label="\n".join(row.label for row in rows), **style, markevery=max(1, len(steps) // 8))
+        axes.plot(
+            steps, means, label="\n".join(plain(row.label) for row in rows), **style, markevery=max(1, len(steps) // 8)
+        )
     axes.set(xlabel="optimizer step", ylabel="mean IoU, %", xlim=(0, None))
     add_legend(figure, axes)
     return figure
@@ -77,11 +79,11 @@ def class_differences(dataset: DatasetSummary) -> Figure | None:
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, row in zip(panels, rows, strict=False):
         _plot_differences(axes, [_compared(row, name) for name in names], row_style(dataset, row))
-        axes.set_title(textwrap.fill(row.label, 34), fontsize=8)
+        axes.set_title(plain(textwrap.fill(row.label, 34)), fontsize=8)
     for axes in panels[len(rows) :]:
         axes.set_visible(False)
-    panels[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
-    figure.supxlabel(f"IoU minus {dataset.rows[0].label}, points", fontsize=8)
+    panels[0].set(yticks=range(len(names)), yticklabels=[*map(plain, names)], ylim=(len(names) - 0.5, -0.5))
+    figure.supxlabel(plain(f"IoU minus {dataset.rows[0].label}, points"), fontsize=8)
     return figure
 
 
@@ -117,13 +119,19 @@ def accuracy_latency(dataset: DatasetSummary) -> Figure | None:
     for row, milliseconds in zip(rows, latency, strict=True):
         style = row_style(dataset, row) | {"linestyle": "none"}
         std = None if row.std is None else 100 * row.std
-        axes.errorbar(milliseconds, 100 * row.mean, std, capsize=2, elinewidth=0.8, label=row.label, **style)  # type: ignore[operator]
+        axes.errorbar(milliseconds, 100 * row.mean, std, capsize=2, elinewidth=0.8, label=plain(row.label), **style)  # type: ignore[operator]
     if max(latency) > 10 * min(latency):
         axes.set_xscale("log")
     axes.set(
-        xlabel=f"latency per image of {dataset.image_size}, ms\n({join(dataset.devices)})",
-        ylabel=f"{metric_name(dataset.study.metric)}, %",
+        xlabel=f"latency per image of {dataset.image_size}, ms\n({plain(join(dataset.devices))})",
+        ylabel=plain(f"{metric_name(dataset.study.metric)}, %"),
     )
     axes.margins(0.12)
     add_legend(figure, axes)
     return figure
+
+
+def plain(text: str) -> str:
+    """Return a text for a plot, in which matplotlib reads no formula, and which a legend does not leave out."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped

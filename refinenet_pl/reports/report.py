@@ -13,7 +13,9 @@ from refinenet_pl.studies.folders import study_folder
 from refinenet_pl.studies.loading import load_study
 
 
-def report(study_file: str | Path, runs: str | Path = Path("runs"), output: str | Path | None = None) -> None:
+def report(
+    study_file: str | Path, runs: str | Path = Path("runs"), output: str | Path | None = None, trust: bool = False
+) -> None:
     """Write report.md, report.csv, report.tex, report.html and the plots of a study's finished cells.
 
     No process is started. The page shows the predictions that `predict_pictures` has made before.
@@ -22,13 +24,14 @@ def report(study_file: str | Path, runs: str | Path = Path("runs"), output: str 
         study_file: YAML of the study.
         runs: Folder of all runs.
         output: Folder to write to. The default is RUNS/STUDY/report.
+        trust: Whether the runs' configurations may name any class, instead of those of this package and the study.
 
     Raises:
         UserError: No cell has finished, or a file cannot be read.
     """
     study, runs = load_study(Path(study_file)), Path(runs)
     output = study_folder(runs, study) / "report" if output is None else Path(output)
-    assembled = assemble(summarize_study(study, runs))
+    assembled = assemble(summarize_study(study, runs), trust)
     texts = {
         "report.md": markdown(assembled),
         "report.csv": csv_table(assembled),

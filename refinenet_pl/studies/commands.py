@@ -14,6 +14,7 @@ from refinenet_pl.files import atomic_write
 from refinenet_pl.studies.folders import CellFolder, cell_folder
 from refinenet_pl.studies.study import Cell, Study, row_name
 from refinenet_pl.text import join
+from refinenet_pl.weights.trust import class_paths
 
 REFINENET = [sys.executable, "-m", "refinenet_pl"]
 
@@ -72,7 +73,14 @@ class CellGroup:
         if cell is not self.cells[0]:
             words = ["validate", *new_run, "--ckpt_path", self._trained_checkpoint()]
         elif folder.unfinished is not None:
-            words = ["fit", "--ckpt_path", folder.unfinished.last_checkpoint]
+            # The study names these classes, so that the checkpoint may name them too.
+            words = [
+                "fit",
+                "--ckpt_path",
+                folder.unfinished.last_checkpoint,
+                "--trust",
+                *sorted(class_paths(cell.config)),
+            ]
         else:
             words = ["fit", *new_run]
         devices = [f"--trainer.devices={self.devices}", f"--trainer.num_nodes={self.nodes}"]

@@ -15,6 +15,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.folders import cell_folder, study_folder
 from refinenet_pl.studies.study import Cell, Study
+from refinenet_pl.weights.trust import check_section, class_paths
 
 
 def inference_file(study: Study, runs: Path) -> Path:
@@ -61,6 +62,9 @@ def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
     if "encoder_weights" in model["network"]["init_args"]:
         model["network"]["init_args"]["encoder_weights"] = None  # costs do not depend on the weights
     settings = {"network": model["network"], "inference": model["inference"]}
+    for key, section in settings.items():
+        advice = f"Delete {run.path}, or name the class in the study"
+        check_section(f"model.{key}", section, run.config, class_paths(cell.config), advice)
     size = json.dumps(study.image_size_of(cell.dataset))
     with tempfile.TemporaryDirectory() as folder:
         config, output = Path(folder) / "benchmark.yaml", Path(folder) / "row.csv"

@@ -8,44 +8,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import segmentation_models_pytorch as smp
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import Tensor, nn
 
-from refinenet_pl import networks
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.networks.state_dict import describe_mismatch
 from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.text import join
-
-EXPECTED_NETWORK = (
-    "expected a class of refinenet_pl.networks or segmentation_models_pytorch, because a file must not choose other "
-    "code to run. Build other networks in your own code, and load `network_state(read_checkpoint(path))` of "
-    "refinenet_pl.weights.checkpoint into them"
-)
-
-
-def network_class(name: str) -> type[SegmentationModel]:
-    """Return a network class of refinenet_pl.networks or segmentation_models_pytorch.
-
-    Args:
-        name: The name of the class, alone or with its module. The module is compared, not imported.
-
-    Raises:
-        UserError: Neither package has such a network.
-    """
-    module, _, class_name = name.rpartition(".")
-    network_type = getattr(networks, class_name, None) or getattr(smp, class_name, None)
-    if not (isinstance(network_type, type) and issubclass(network_type, SegmentationModel)):
-        raise UserError(f"found the network class {name}; {EXPECTED_NETWORK}")
-    if module and _package(module) != _package(network_type.__module__):  # a user's class that has the same name
-        raise UserError(f"found the network class {name}; {EXPECTED_NETWORK}")
-    return network_type
-
-
-def _package(module: str) -> str:
-    return module.partition(".")[0]
+from refinenet_pl.weights.trust import network_class, network_findings
 
 
 def build_network(name: str, arguments: Mapping[str, Any], source: str | Path) -> SegmentationModel:
@@ -57,10 +28,13 @@ def build_network(name: str, arguments: Mapping[str, Any], source: str | Path) -
         source: Where name and arguments come from, for error messages.
 
     Raises:
-        UserError: The class is not one of the two packages', or refuses its arguments.
+        UserError: The class is not one of the two packages', or its arguments do not fit or could read other files.
     """
     try:
-        return network_class(name)(**{**arguments, "encoder_weights": None})
+        network_type = network_class(name)
+        if found := network_findings(network_type, arguments):
+            raise UserError(f"cannot build {name} from its arguments: {join(map(' is '.join, found.items()), 8)}")
+        return network_type(**{**arguments, "encoder_weights": None})
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
     except Exception as error:  # smp, timm and torch raise many kinds of errors for arguments that do not fit

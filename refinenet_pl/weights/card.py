@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from refinenet_pl.text import join, percent
+from refinenet_pl.text import join, markdown_text, percent
 from refinenet_pl.version import __version__
 from refinenet_pl.weights.published import PublishedWeights
 
@@ -38,7 +38,7 @@ def model_card(title: str, sections: Mapping[str, str]) -> str:
         title: The title of the card.
         sections: The text of each section by heading. An empty text becomes "Unknown."
     """
-    parts = [f"# {title}", f"## Use\n\n{USE}"]
+    parts = [f"# {markdown_text(title)}", f"## Use\n\n{USE}"]
     parts += [f"## {heading}\n\n{text or UNKNOWN}" for heading, text in sections.items()]
     return f"---\n{yaml.safe_dump(FRONT_MATTER, sort_keys=False)}---\n\n" + "\n\n".join(parts) + "\n"
 
@@ -81,7 +81,7 @@ def trained_card(config: Mapping[str, Any], terms: str, results: Mapping[str, An
             "Data": f"`{_as_call(config['data'])}`",
             "Recipe": _recipe(config) + f"\n- weights: {weights}",
             "Metrics": _metrics(results) if results else "",
-            "Versions": join(f"{name} {version}" for name, version in versions),
+            "Versions": markdown_text(join(f"{name} {version}" for name, version in versions)),
             "Terms": f"Terms of the data: {terms}\n\nThe weights derive from the data, and from the pretrained weights "
             "of the encoder if there were any, which have their own terms.",
         },
@@ -113,7 +113,7 @@ def _metrics(results: Mapping[str, Any]) -> str:
         "| class | IoU % |",
         "|---|---|",
     ]
-    lines += [f"| {name} | {percent(value)} |" for name, value in rows]
+    lines += [f"| {markdown_text(name)} | {percent(value)} |" for name, value in rows]
     return "\n".join(lines)
 
 
@@ -121,7 +121,8 @@ def _as_call(value: Any) -> str:
     """A value of a configuration in the form of a call. Only the last part of a path is kept: the rest is private."""
     if isinstance(value, Mapping) and "class_path" in value:
         arguments = [f"{name}={_as_call(argument)}" for name, argument in value.get("init_args", {}).items()]
-        return f"{value['class_path'].rpartition('.')[2]}({', '.join(arguments)})"
+        return f"{_as_call(value['class_path'].rpartition('.')[2])}({', '.join(arguments)})"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(_as_call, value))}]"
-    return str(value).rstrip("/").rpartition("/")[2]
+    # No backtick or line break, which would end the code.
+    return " ".join(str(value).rstrip("/").rpartition("/")[2].replace("`", "'").split())

@@ -5,10 +5,10 @@ from typing import Any
 from zipfile import is_zipfile
 
 import torch
-import yaml
 from torch import Tensor
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import parse_yaml
 
 CONFIG_KEY = "refinenet_config"
 """Key of a checkpoint's configuration, as YAML text."""
@@ -38,22 +38,27 @@ def read_checkpoint(path: str | Path, needs_config: bool = True) -> dict[str, An
         UserError: The file is missing, is damaged, asks for code to run, or holds no configuration.
     """
     path = Path(path)
+    checkpoint = _read(path)
+    if needs_config and CONFIG_KEY not in checkpoint:
+        raise UserError(
+            f"checkpoint: {path} holds no configuration; expected a checkpoint that `refinenet fit` wrote. On the "
+            "command line, give the configuration with --config"
+        )
+    return checkpoint
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint: no file {path}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises many kinds of errors for a damaged or unsafe file
         # Not torch's message, which advises to run the file's code (weights_only=False).
         raise UserError(
             f"checkpoint: cannot read {path} safely ({type(error).__name__}); expected an undamaged checkpoint that "
             "holds only tensors, numbers and text"
         ) from error
-    if not isinstance(checkpoint, dict) or (needs_config and CONFIG_KEY not in checkpoint):
-        raise UserError(
-            f"checkpoint: {path} holds no configuration; expected a checkpoint that `refinenet fit` wrote. On the "
-            "command line, give the configuration with --config"
-        )
-    return checkpoint
+    return content if isinstance(content, dict) else {}
 
 
 def run_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
@@ -66,10 +71,10 @@ def run_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: The configuration is not a YAML mapping.
     """
-    try:
-        config = yaml.safe_load(checkpoint[CONFIG_KEY])
-    except (AttributeError, yaml.YAMLError) as error:  # AttributeError: not text
-        raise UserError(f"checkpoint: cannot read the configuration in {path} as YAML: {error}") from error
+    text = checkpoint[CONFIG_KEY]
+    if not isinstance(text, str):
+        raise UserError(f"checkpoint: the configuration in {path} is {type(text).__name__}; expected YAML text")
+    config = parse_yaml(text, f"checkpoint: cannot read the configuration in {path} as YAML")
     if not isinstance(config, dict):
         raise UserError(f"checkpoint: the configuration in {path} is {type(config).__name__}; expected a mapping")
     return config

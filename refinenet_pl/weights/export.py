@@ -8,12 +8,13 @@ from refinenet_pl import data
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.text import join
+from refinenet_pl.text import join, markdown_text
 from refinenet_pl.weights.card import converted_card, trained_card
 from refinenet_pl.weights.checkpoint import read_checkpoint, run_config
 from refinenet_pl.weights.folder import write_weights_folder
 from refinenet_pl.weights.loading import segmenter_from_checkpoint
 from refinenet_pl.weights.published import PublishedWeights, published_preprocessing
+from refinenet_pl.weights.trust import DATA, check_section
 
 DATASETS = {name.removesuffix("DataModule").lower(): name for name in data.__all__ if name != "SegmentationDataModule"}
 """The data modules by the names of their datasets, such as "camvid"."""
@@ -56,14 +57,15 @@ def write_converted(
     write_weights_folder(folder, published.network, published_preprocessing(classes), card)
 
 
-def write_exported(checkpoint: str | Path, folder: str | Path | None = None) -> tuple[Path, str]:
+def write_exported(checkpoint: str | Path, folder: str | Path | None = None, trust: bool = False) -> tuple[Path, str]:
     """Write a checkpoint of this package as a weights folder.
 
-    The model card gives the terms of the data, so the data module that the configuration names is imported.
+    The model card gives the terms of the data, from the data module that the configuration names.
 
     Args:
         checkpoint: A checkpoint that `refinenet fit` wrote.
         folder: The folder to write. It must be empty or not exist. None gives the name of the experiment.
+        trust: Whether to import a data module that is not of this package. Otherwise its terms are unknown.
 
     Returns:
         The folder, and which weights it holds, for people to read.
@@ -77,14 +79,28 @@ def write_exported(checkpoint: str | Path, folder: str | Path | None = None) -> 
     segmenter = segmenter_from_checkpoint(content, path)
     kind = "averaged over the training" if "averaging_state" in content else "of the last step"
     weights = f"`{path.name}`, epoch {content['epoch']}, step {content['global_step']}, {kind}"
-    card = trained_card(config, data_terms(config["data"]["class_path"]), run_results(path), weights)
-    folder = Path(folder or config["experiment"])
+    try:
+        card = trained_card(config, data_terms(config["data"]["class_path"], trust), run_results(path), weights)
+        experiment = config["experiment"]
+    except (AttributeError, KeyError, TypeError) as error:  # a key is missing, or its value is not a mapping
+        raise UserError(f"{path}: its configuration is incomplete ({error!r}); `refinenet fit` saves all") from error
+    if folder is None:
+        check_section("experiment", experiment, path, advice="Give another folder with --output")
+    folder = Path(folder or experiment)
     write_weights_folder(folder, segmenter.network, segmenter.preprocessing, card)
     return folder, weights
 
 
-def data_terms(class_path: str) -> str:
-    """Return the terms of a data module; "Unknown." if it cannot be imported here or states none."""
+def data_terms(class_path: str, trust: bool = False) -> str:
+    """Return the terms of a data module; "Unknown." if it cannot be imported here or states none.
+
+    Args:
+        class_path: The class. The configuration of a stranger may have named it.
+        trust: Whether to import it if it is not one of this package.
+    """
+    if not (trust or DATA.fullmatch(str(class_path))):
+        name = markdown_text(str(class_path)[:200])
+        return f"Unknown. {name} is not of refinenet-pl, and was not imported; `--trust` imports it."
     try:
         data_module = locate(class_path)
     except ErrorDuringImport:
