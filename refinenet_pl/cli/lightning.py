@@ -13,6 +13,7 @@ from refinenet_pl.cli.saved_config import checkpoint_config
 from refinenet_pl.cli.training import TrainingCLI
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.training.interruption import handlers_restored
 
 COMMANDS = {"fit": TrainingCLI, "validate": TrainingCLI, "test": TrainingCLI, "predict": PredictionCLI}
 IRRELEVANT_WARNINGS = (
@@ -41,7 +42,8 @@ def run(name: str, args: list[str]) -> None:
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     try:
-        COMMANDS[name]()
+        with handlers_restored():
+            COMMANDS[name]()
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
     except OutOfMemoryError as error:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 import refinenet_pl
-from refinenet_pl.errors import UserError
+from refinenet_pl.errors import Interrupted, UserError
 from refinenet_pl.text import join
 
 
@@ -56,7 +56,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The command and its options. None takes the arguments of the process.
 
     Returns:
-        The exit status: 0 for success, 2 for a mistake of the user, 130 for Ctrl-C.
+        The exit status: 0 for success, 2 for a mistake of the user, 130 for Ctrl-C, 143 for SIGTERM.
     """
     args = list(sys.argv[1:] if args is None else args)
     if args[:1] == ["--version"]:
@@ -72,6 +72,9 @@ def main(args: Sequence[str] | None = None) -> int:
         # A worker process wraps the message in its own traceback. The last message is the one for the user.
         print(f"refinenet: error: {str(error).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
         return 2
+    except Interrupted as interruption:
+        print(f"refinenet: {interruption}", file=sys.stderr)
+        return interruption.status
     except KeyboardInterrupt:
         return 130
     return 0

@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from refinenet_pl.cli.training import TrainingCLI, progress_bar
 from refinenet_pl.data.unlabeled import ImagesDataModule
 from refinenet_pl.errors import UserError
+from refinenet_pl.training.interruption import Interruption
 from refinenet_pl.training.prediction_writer import PredictionWriter
 from refinenet_pl.training.submission_writer import SubmissionWriter
 
@@ -41,8 +42,8 @@ class PredictionCLI(TrainingCLI):
     def default_callbacks(self, config: Namespace) -> list[Any]:
         """Return the callback that writes the predictions, and the progress bar."""
         if config.submission:
-            return [SubmissionWriter(config.submission, config.output), *progress_bar(config)]
-        return [PredictionWriter(config.output), *progress_bar(config)]
+            return [SubmissionWriter(config.submission, config.output), *progress_bar(config), Interruption()]
+        return [PredictionWriter(config.output), *progress_bar(config), Interruption()]
 
     def predict(self, model: LightningModule, ckpt_path: str, **_: Any) -> None:
         """Predict the images."""

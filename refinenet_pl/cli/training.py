@@ -7,10 +7,11 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins import CheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 
 import refinenet_pl.networks
@@ -23,10 +24,15 @@ from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
+from refinenet_pl.training.checkpoint_files import CheckpointFiles
+from refinenet_pl.training.checkpoints import RunCheckpoints
 from refinenet_pl.training.costs import TrainingCosts
+from refinenet_pl.training.interruption import Interruption
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.picture_writer import PictureWriter
+from refinenet_pl.training.random_state import RandomState
 from refinenet_pl.training.results_writer import ResultsWriter
+from refinenet_pl.training.resume_position import ResumePosition
 from refinenet_pl.training.schedules import Poly
 from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.folder import load_weights
@@ -65,7 +71,7 @@ class TrainingCLI(LightningCLI):
             help="Name of the run. By default the names of all --config files, joined by '_'.",
         )
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
         parser.add_argument("--pictures", type=int, default=4, help="Number of validation samples to save as pictures.")
         parser.set_defaults(
             {
@@ -125,15 +131,9 @@ class TrainingCLI(LightningCLI):
         saved = yaml.safe_load(dump(self._parser(self.subcommand), config))
         callbacks = [ResultsWriter(saved), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
-            # A separate callback: `checkpoint.save_last` would save only together with a new best checkpoint.
-            last = ModelCheckpoint(
-                config.checkpoint.dirpath,
-                FILES.last_checkpoint.stem,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
-            callbacks += [TrainingCosts(), last]
-        return callbacks
+            callbacks += [TrainingCosts(), ResumePosition(), RandomState()]
+        last = self.run_folder.last_checkpoint if self.subcommand == "fit" else None
+        return [*callbacks, Interruption(last)]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Return a trainer that writes to the run folder; training always logs its metrics as CSV."""
@@ -143,6 +143,10 @@ class TrainingCLI(LightningCLI):
             rank_zero_only(self.run_folder.set_metrics_aside)()
             csv = CSVLogger(self.run_folder.path, name="", version="")
             kwargs["logger"] = [csv, *(logger for logger in loggers if logger not in (None, True))]
+        plugins = self.config_init[self.subcommand].trainer.plugins or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, CheckpointFiles()]
         return super().instantiate_trainer(default_root_dir=str(self.run_folder.path), **kwargs)
 
     def before_fit(self) -> None:

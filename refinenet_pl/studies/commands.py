@@ -71,8 +71,8 @@ class CellGroup:
         new_run = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]
         if cell is not self.cells[0]:
             words = ["validate", *new_run, "--ckpt_path", self._trained_checkpoint()]
-        elif folder.unfinished is not None:
-            words = ["fit", "--ckpt_path", folder.unfinished.last_checkpoint]
+        elif folder.resumable is not None:
+            words = ["fit", "--ckpt_path", folder.resumable]
         else:
             words = ["fit", *new_run]
         devices = [f"--trainer.devices={self.devices}", f"--trainer.num_nodes={self.nodes}"]

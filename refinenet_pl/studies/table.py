@@ -75,7 +75,7 @@ def cell_state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, 
         return "running", step, miou, duration(time.time() - progress.running[name])
     if name in progress.failed:
         return "failed", progress.failed[name], "", ""
-    return ("stopped" if folder.unfinished else "waiting"), step, miou, ""
+    return ("stopped" if folder.resumable else "waiting"), step, miou, ""
 
 
 @cache  # the table is drawn twice a second, and a finished run does not change

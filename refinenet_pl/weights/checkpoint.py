@@ -8,6 +8,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from refinenet_pl.archives import cut_short_message, is_cut_short
 from refinenet_pl.errors import UserError
 
 CONFIG_KEY = "refinenet_config"
@@ -37,6 +38,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises many kinds of errors for a damaged or unsafe file
+        if path.suffix == ".ckpt" and is_cut_short(path):
+            raise UserError(f"checkpoint: {cut_short_message(path)}") from error
         # Not torch's message, which advises to run the file's code (weights_only=False).
         raise UserError(
             f"checkpoint: cannot read {path} safely ({type(error).__name__}); expected an undamaged checkpoint that "
