@@ -19,7 +19,12 @@ LENGTHS: dict[str, dict[str, Any]] = {
     "epochs": {"max_epochs": 3},
     "steps": {"max_epochs": -1, "max_steps": 10},
     "two validations per epoch": {"max_epochs": 2, "val_check_interval": 2},
-    "validations by steps": {"max_epochs": -1, "max_steps": 11, "check_val_every_n_epoch": None, "val_check_interval": 3},
+    "validations by steps": {
+        "max_epochs": -1,
+        "max_steps": 11,
+        "check_val_every_n_epoch": None,
+        "val_check_interval": 3,
+    },
     "accumulated gradients": {"max_epochs": 2, "accumulate_grad_batches": 3},
     "few validations": {"max_epochs": -1, "max_steps": 10, "check_val_every_n_epoch": 2},
     "no validation": {"max_epochs": 2, "limit_val_batches": 0},
@@ -47,15 +52,26 @@ def assert_goes_on(whole: Training, resumed: Training, batches: int, validations
     assert same(resumed.weights, whole.weights)
 
 
+@pytest.mark.parametrize("length", ["epochs", "validations by steps"])
+def test_goes_on_from_some_steps(length, root, tmp_path):
+    assert_goes_on_from(slice(2, -1, 3), LENGTHS[length], root, tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("length", LENGTHS)
 def test_goes_on_from_any_step(length, root, tmp_path):
+    assert_goes_on_from(slice(None), LENGTHS[length], root, tmp_path)
+
+
+def assert_goes_on_from(checkpoints: slice, options: dict[str, Any], root: Path, tmp_path: Path) -> None:
+    """Train, and resume from some of the checkpoints."""
     (tmp_path / "copies").mkdir()
-    options = LENGTHS[length]
     whole = train(tmp_path / "whole", root, copies=tmp_path / "copies", **options)
     values = logged(tmp_path / "whole")
     *saved, (_, all_batches, all_validations) = whole.recorder.checkpoints
     assert (all_batches, all_validations) == (len(whole.recorder.batches), len(whole.recorder.validations))
-    for checkpoint, batches, validations in saved[1::2]:
+    assert len(saved) > 1
+    for checkpoint, batches, validations in saved[checkpoints]:
         folder = tmp_path / checkpoint.stem
         resumed = train(folder, root, checkpoint, **options)
         assert_goes_on(whole, resumed, batches, validations)
@@ -121,23 +137,33 @@ class RequestStop(pl.Callback):
 
 
 @pytest.mark.parametrize(
-    ("batches", "in_validation", "validations"),
-    [(2, False, 0), (3, False, 0), (8, False, 1), (3, True, 0), (4, True, 0), (9, True, 3)],
+    ("length", "batches", "in_validation", "validations"),
+    [
+        ("validations by steps", 2, False, 0),  # within an epoch
+        ("validations by steps", 3, False, 0),  # before a validation
+        ("validations by steps", 9, True, 2),  # in a validation
+        ("epochs", 4, True, 0),  # in the validation at the end of an epoch
+        ("epochs", 8, False, 1),  # at the end of an epoch
+        ("accumulated gradients", 2, False, 0),
+    ],
 )
-@pytest.mark.parametrize("limit", [{"max_epochs": 3}, {"max_epochs": -1, "max_steps": 12}])
-def test_goes_on_after_a_signal(batches, in_validation, validations, limit, root, tmp_path):
-    options = {**limit, "check_val_every_n_epoch": None, "val_check_interval": 3}
-    if (batches, in_validation) in ((4, True), (8, False)):
-        options = limit  # validates after each epoch of four batches
+def test_goes_on_after_a_signal(length, batches, in_validation, validations, root, tmp_path):
+    options = LENGTHS[length]
     whole = train(tmp_path / "whole", root, **options)
     interruption = Interruption(tmp_path / "part" / "checkpoints" / "last.ckpt")
     stop = RequestStop(interruption, batches, in_validation)
-    with pytest.raises(Interrupted, match=f"SIGTERM at step {batches}.*fit --ckpt_path .*last.ckpt") as stopped:
+    with pytest.raises(Interrupted, match=f"SIGTERM at step [0-9]+; .*fit --ckpt_path .*last.ckpt") as stopped:
         train(tmp_path / "part", root, callbacks=(stop, interruption), every_n_steps=100, **options)
     assert stopped.value.status == 143
     assert interruption.checkpoint is not None
     resumed = train(tmp_path / "resumed", root, interruption.checkpoint, **options)
-    assert_goes_on(whole, resumed, batches, validations)
+    # A step of accumulated gradients is finished first.
+    assert_goes_on(
+        whole,
+        resumed,
+        -(-batches // options.get("accumulate_grad_batches", 1)) * options.get("accumulate_grad_batches", 1),
+        validations,
+    )
 
 
 def test_checkpoint_needs_no_code(root, tmp_path):

@@ -73,7 +73,8 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"refinenet: error: {str(error).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
         return 2
     except Interrupted as interruption:
-        print(f"refinenet: {interruption}", file=sys.stderr)
+        if interruption.status:  # else the first process tells it
+            print(f"refinenet: {interruption}", file=sys.stderr)
         return interruption.status
     except KeyboardInterrupt:
         return 130

@@ -39,9 +39,8 @@ class CheckpointFiles(TorchCheckpointIO):
                 check(temporary)
         except (OSError, RuntimeError, BadZipFile) as error:
             kept = f"The checkpoint before it is kept: {path}. " if Path(path).is_file() else ""
-            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
             raise UserError(
-                f"cannot write the checkpoint {path}: {reason}. {kept}Training stops; make room for at least "
+                f"cannot write the checkpoint {path}: {reason(error)}. {kept}Training stops; make room for at least "
                 f"{size(checkpoint) / 1e6:.0f} MB, then go on from the newest checkpoint with --ckpt_path"
             ) from error
 
@@ -73,6 +72,16 @@ def check(path: Path) -> None:
     with ZipFile(path) as archive:
         if (name := archive.testzip()) is not None:
             raise BadZipFile(f"reading it back found an error in {name}")
+
+
+def reason(error: BaseException) -> str:
+    """Return what the system says; torch raises an error of its own after the system's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__context__
+    return str(error)
 
 
 def size(value: Any) -> int:

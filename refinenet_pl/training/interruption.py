@@ -45,7 +45,7 @@ class Interruption(Callback):
         Watchdog(SECONDS, self.end_now, [f"did not stop within {SECONDS} s, and was ended"]).start()
         if self.trainer is not None and self.trainer.is_global_zero:
             again = "; press Ctrl-C again to stop at once" if signum == signal.SIGINT else ""
-            say(f"{signal.Signals(signum).name}: stopping after this step{again}")
+            say(f"{name_of(signum)}: stopping after this step{again}")
 
     def end_now(self, reason: str) -> None:
         """End this process and those that it started, whatever they are doing."""
@@ -88,7 +88,7 @@ class Interruption(Callback):
         at = f" at step {trainer.global_step}" if fitting else ""
         # The first process started the others. It is killed if one of them ends with another status than 0.
         status = 128 + self.received if trainer.is_global_zero else 0
-        raise Interrupted(f"stopped by {signal.Signals(self.received).name}{at}{advice}", status)
+        raise Interrupted(f"stopped by {name_of(self.received)}{at}{advice}", status)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take over the signals until the command ends."""
@@ -125,7 +125,7 @@ class Interruption(Callback):
         if self.received is not None and trainer.world_size == 1:
             self.stop(trainer)
         if self.received is not None and trainer.state.fn != "fit":
-            self.end_now(f"stopped by {signal.Signals(self.received).name}")
+            self.end_now(f"stopped by {name_of(self.received)}")
 
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
     on_predict_batch_end = on_validation_batch_end  # type: ignore[assignment]
@@ -149,6 +149,11 @@ def handlers_restored() -> Iterator[None]:
         for thread in threading.enumerate():
             if isinstance(thread, Watchdog):
                 thread.cancel()
+
+
+def name_of(signum: int) -> str:
+    """Return what users call a signal."""
+    return "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
 
 
 def say(message: str) -> None:
