@@ -2,6 +2,7 @@
 #   make quickstart    install the package, then train on the painted scenes
 #   make test          install the developer tools, then run the tests
 #   make test-slow     the tests that take minutes
+#   make soak          kill and resume trainings for SOAK_MINUTES (30), and compare the weights
 #   make lint          ruff and mypy
 #   make test-lowest   tests with the lowest versions of all dependencies
 PYTHON ?= python3
@@ -15,7 +16,9 @@ LOWEST_TESTS ?= tests/test_cli_basics.py tests/test_cli_runs.py tests/test_confu
   tests/test_ema.py tests/test_encoders.py tests/test_losses.py tests/test_networks.py tests/test_report_plots.py \
   tests/test_schedules.py tests/test_study_file.py tests/test_transforms.py tests/test_weights_folder.py
 
-.PHONY: quickstart test test-slow test-lowest lint
+SOAK_MINUTES ?= 30
+
+.PHONY: quickstart test test-slow test-lowest lint soak
 
 quickstart: .venv/installed
 	$(BIN)/refinenet fit --config experiments/datasets/scenes.yaml --config experiments/recipes/quickstart.yaml
@@ -25,6 +28,9 @@ test: .venv/developer
 
 test-slow: .venv/developer
 	$(BIN)/python -m pytest -m slow
+
+soak: .venv/developer
+	PYTHONPATH=.:tests $(BIN)/python -m helpers.soak --minutes $(SOAK_MINUTES)
 
 lint: .venv/developer
 	$(BIN)/ruff check .

@@ -22,3 +22,16 @@ class Fault(UserError):
     """
 
     status: ClassVar[int] = 1
+
+
+class Interrupted(Exception):
+    """Ctrl-C or a signal stopped the command; the command line prints its message without a traceback.
+
+    Args:
+        message: What stopped it, and how to go on.
+        status: Exit status of the command.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DistributedSampler
 
-from refinenet_pl.data.sampling import evaluation_sampler, training_sampler
+from refinenet_pl.data.sampling import TrainingSampler, evaluation_sampler
 from refinenet_pl.errors import UserError
 
 
@@ -46,7 +46,7 @@ def test_evaluation_sampler_is_distributed():
 
 def order(seed, epoch, count=50):
     torch.manual_seed(seed)
-    sampler = training_sampler(range(count))
+    sampler = TrainingSampler(range(count))
     sampler.set_epoch(epoch)
     torch.rand(7)  # later random numbers must not change the order
     return list(sampler)

@@ -223,7 +223,7 @@ def test_interrupted_cell_resumes(tmp_path):
     path = write_study(tmp_path, factors={"pooling": ORIGINAL}, overrides={"trainer.max_epochs": 400})
     folder = cell_folder(tmp_path, "pooling-original_seed-0")
     process = start(tmp_path, path)
-    wait_for(lambda: folder.unfinished is not None)
+    wait_for(lambda: folder.resumable is not None)
     process.send_signal(signal.SIGTERM)
     process.communicate()
     (run,) = folder.runs

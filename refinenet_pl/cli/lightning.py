@@ -13,6 +13,7 @@ from refinenet_pl.cli.training import TrainingCLI, missing_checkpoint
 from refinenet_pl.cli.wandb_run import failure_told
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.training.interruption import handlers_restored
 
 COMMANDS = {"fit": TrainingCLI, "validate": TrainingCLI, "test": TrainingCLI, "predict": PredictionCLI}
 IRRELEVANT_WARNINGS = (
@@ -40,7 +41,7 @@ def run(name: str, args: list[str]) -> None:
         warnings.filterwarnings("ignore", message)
     options, checkpoint = split_checkpoint(name, args)
     try:
-        with ExitStack() as resources, failure_told():
+        with ExitStack() as resources, failure_told(), handlers_restored():
             COMMANDS[name]([name, *options], checkpoint, names_folder(args), resources)
     except NothingLeft as reason:
         print(reason)

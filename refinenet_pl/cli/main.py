@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import refinenet_pl
-from refinenet_pl.errors import UserError
+from refinenet_pl.errors import Interrupted, UserError
 from refinenet_pl.files import read_yaml
 from refinenet_pl.text import join
 
@@ -67,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 for success; 1 for a training that a fault stopped, or runs that differ; 2 for a mistake of
-        the user; 130 for Ctrl-C.
+        the user; 130 for Ctrl-C; 143 for SIGTERM.
     """
     write_any_letter()
     # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a file
@@ -87,6 +87,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return import_module(COMMANDS[name].module).run(name, options) or 0
     except KeyboardInterrupt:
         return 130
+    except Interrupted as interruption:
+        if interruption.status:  # else the first process tells it
+            print(f"refinenet: {interruption}", file=sys.stderr)
+        return interruption.status
     except Exception as error:
         told = error if isinstance(error, UserError) else explain(error)
         if told is None:

@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from refinenet_pl.cli.training import TrainingCLI, progress_bar
 from refinenet_pl.data.unlabeled import ImagesDataModule
 from refinenet_pl.errors import UserError
+from refinenet_pl.training.interruption import Interruption
 from refinenet_pl.training.prediction_writer import PredictionWriter
 from refinenet_pl.training.submission_writer import SubmissionWriter
 from refinenet_pl.training.unreadable_images import UnreadableImages
@@ -42,8 +43,10 @@ class PredictionCLI(TrainingCLI):
         """Return the callbacks that write the predictions and report unreadable images, and the progress bar."""
         if config.submission:
             # No archive is written if an image is missing in it.
-            return [UnreadableImages(), SubmissionWriter(config.submission, config.output), *progress_bar(config)]
-        return [PredictionWriter(config.output), UnreadableImages(), *progress_bar(config)]
+            writers = [UnreadableImages(), SubmissionWriter(config.submission, config.output)]
+        else:
+            writers = [PredictionWriter(config.output), UnreadableImages()]
+        return [*writers, *progress_bar(config), Interruption()]
 
     def predict(self, model: LightningModule, ckpt_path: str, **_: Any) -> None:
         """Predict the images."""

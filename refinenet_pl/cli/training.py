@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.plugins import CheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 
 import refinenet_pl.networks
@@ -36,14 +37,19 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
+from refinenet_pl.training.checkpoint_files import CheckpointFiles
+from refinenet_pl.training.checkpoints import RunCheckpoints
 from refinenet_pl.training.costs import TrainingCosts
 from refinenet_pl.training.finite import StopOnNonFinite
 from refinenet_pl.training.first_steps import FirstSteps
+from refinenet_pl.training.interruption import Interruption
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.manifest import ManifestWriter
 from refinenet_pl.training.metrics_file import MetricsFile
 from refinenet_pl.training.picture_writer import PictureWriter
+from refinenet_pl.training.random_state import RandomState
 from refinenet_pl.training.results_writer import ResultsWriter
+from refinenet_pl.training.resume_position import ResumePosition
 from refinenet_pl.training.schedules import Poly
 from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.folder import load_weights
@@ -104,7 +110,7 @@ class TrainingCLI(LightningCLI):
             metavar="CLASS",
             help="Let --ckpt_path name these classes, or all without a name. A class of a stranger's runs code.",
         )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
         parser.add_argument("--pictures", type=int, default=4, help="Number of validation samples to save as pictures.")
         parser.set_defaults(
             {
@@ -179,22 +185,12 @@ class TrainingCLI(LightningCLI):
             return [*progress_bar(config), *([StopOnNonFinite()] if self.subcommand == "fit" else [])]
         callbacks = [ResultsWriter(self.saved), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
-            # A separate callback: `checkpoint.save_last` would save only together with a new best checkpoint.
-            last = ModelCheckpoint(
-                config.checkpoint.dirpath,
-                FILES.last_checkpoint.stem,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
             command = ["refinenet", *sys.argv[1:]]
-            callbacks += [
-                TrainingCosts(),
-                RunRecorder(self.start, self.saved, command),
-                last,
-                StopOnNonFinite(self.saved),
-            ]
-            callbacks += [ManifestWriter(self.saved), FirstSteps(compiled=config.model.compile)]
-        return callbacks
+            callbacks += [RunRecorder(self.start, self.saved, command), ManifestWriter(self.saved)]
+            callbacks += [ResumePosition(), RandomState(), TrainingCosts()]
+            callbacks += [StopOnNonFinite(self.saved), FirstSteps(compiled=config.model.compile)]
+        last = self.run_folder.last_checkpoint if self.subcommand == "fit" else None
+        return [*callbacks, Interruption(last)]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Return a trainer that writes to the run folder; training always logs its metrics as CSV."""
@@ -207,6 +203,10 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = [metrics, *(logger for logger in loggers if logger not in (None, True))]
         if self.subcommand == "fit":
             kwargs["strategy"] = training_strategy(self.config_init[self.subcommand].trainer.strategy)
+        plugins = self.config_init[self.subcommand].trainer.plugins or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, CheckpointFiles()]
         return super().instantiate_trainer(default_root_dir=str(self.run_folder.path), **kwargs)
 
     def before_fit(self) -> None:

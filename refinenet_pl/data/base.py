@@ -15,7 +15,7 @@ from refinenet_pl.data.broken import split_readable
 from refinenet_pl.data.checks import check_names, check_overlap, warn_absent_classes
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
-from refinenet_pl.data.sampling import evaluation_sampler, training_sampler
+from refinenet_pl.data.sampling import TrainingSampler, evaluation_sampler
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
@@ -89,6 +89,7 @@ class SegmentationDataModule(pl.LightningDataModule):
         }
         self._datasets: dict[str, SegmentationDataset] = {}
         self._read_splits: set[str] = set()
+        self._first_epoch = self._batches_done = 0
 
     @property
     def label_ids(self) -> Mapping[int, int] | None:
@@ -154,10 +155,19 @@ class SegmentationDataModule(pl.LightningDataModule):
         for name, error in errors.items():
             rank_zero_only(print)(f"warning: skipped {name} of the {split} split: {error}", file=sys.stderr)
 
+    def resume_at(self, epoch: int, batches: int) -> None:
+        """Start training in the middle of an epoch, as a resumed run does. Call it before `train_dataloader`.
+
+        Args:
+            epoch: The first epoch.
+            batches: Number of its batches per device that are done already. They are left out.
+        """
+        self._first_epoch, self._batches_done = epoch, batches
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled batches of augmented samples. The last batch is dropped if it is incomplete."""
         dataset = self.dataset("train")
-        sampler = training_sampler(dataset)
+        sampler = TrainingSampler(dataset, epoch=self._first_epoch, start=self._batches_done * self.batch_size)
         if len(sampler) < self.batch_size:
             raise UserError(
                 f"batch_size={self.batch_size}, but the training split has only {len(sampler)} images per device. "
@@ -171,6 +181,7 @@ class SegmentationDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=own_generator(),
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -208,7 +219,16 @@ def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[Any
         sampler=evaluation_sampler(dataset),  # type: ignore[arg-type]
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
+        generator=own_generator(),
     )
+
+
+def own_generator() -> torch.Generator:
+    """Return a generator for a loader, which else draws its workers' seed from the global one.
+
+    Then the random numbers of the training, such as dropout's, would depend on how often data was iterated over.
+    """
+    return torch.Generator().manual_seed(torch.initial_seed())
 
 
 def images_in(folder: str | Path, suffix: str = "") -> dict[str, Path]:

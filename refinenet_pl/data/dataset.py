@@ -9,6 +9,7 @@ import torch
 from torchvision import tv_tensors
 
 from refinenet_pl.data.classes import IGNORE_INDEX
+from refinenet_pl.data.randomness import random_numbers_of
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import orientation, read_image, read_mask
 from refinenet_pl.text import join
@@ -80,7 +81,10 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
                 f"{_size_advice(orientation(sample.image))}"
             )
         result = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(mask)), "name": sample.name}
-        return result if self.transform is None else self.transform(result)
+        if self.transform is None:
+            return result
+        with random_numbers_of(index):
+            return self.transform(result)
 
     def mask(self, index: int) -> np.ndarray:
         """Read only the class indices of a sample, not augmented: uint8 [H, W]. Raises what `__getitem__` raises."""

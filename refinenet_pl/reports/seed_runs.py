@@ -100,7 +100,7 @@ def find_runs(study: Study, runs: Path) -> StudyRuns:
 
 
 def _state(folder: CellFolder) -> str:
-    if folder.unfinished:
+    if folder.resumable:
         return "interrupted, resumes from its checkpoint"
     return "started, no checkpoint yet" if folder.runs else "not started"
 

@@ -72,12 +72,12 @@ class CellGroup:
         new_run = ["--config", folder.experiment, "--runs", folder.path.parent, "--experiment", cell.name]
         if cell is not self.cells[0]:
             words = ["validate", *new_run, "--ckpt_path", self._trained_checkpoint()]
-        elif folder.unfinished is not None:
+        elif folder.resumable is not None:
             # The study names these classes, so that the checkpoint may name them too.
             words = [
                 "fit",
                 "--ckpt_path",
-                folder.unfinished.last_checkpoint,
+                folder.resumable,
                 "--trust",
                 *sorted(class_paths(cell.config)),
             ]

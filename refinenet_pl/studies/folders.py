@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from refinenet_pl.archives import is_cut_short
 from refinenet_pl.differences import differences
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.study import Cell, Study
@@ -27,9 +28,10 @@ class CellFolder:
         return next((run for run in reversed(self.runs) if run.finished), None)
 
     @property
-    def unfinished(self) -> RunFolder | None:
-        """The newest run, if it has a checkpoint to resume from."""
-        return next((run for run in self.runs[-1:] if run.last_checkpoint.is_file()), None)
+    def resumable(self) -> Path | None:
+        """The checkpoint of the newest run to resume from: the last, or the best if the last one was cut short."""
+        checkpoints = [file for run in self.runs[-1:] for file in (run.last_checkpoint, run.best_checkpoint)]
+        return next((file for file in checkpoints if file.is_file() and not is_cut_short(file)), None)
 
     @property
     def lock(self) -> Path:

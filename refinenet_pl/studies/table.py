@@ -77,7 +77,7 @@ def cell_state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, 
         return "failed", progress.failed[name], "", ""
     if name in progress.elsewhere:
         return "running elsewhere", step, miou, ""
-    return ("stopped" if folder.unfinished else "waiting"), step, miou, ""
+    return ("stopped" if folder.resumable else "waiting"), step, miou, ""
 
 
 @cache  # the table is drawn twice a second, and a finished run does not change

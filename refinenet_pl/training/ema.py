@@ -29,8 +29,24 @@ class EMA(WeightAveraging):
 
         # One call for all tensors: reading the number of updates stalls a GPU.
         super().__init__(multi_avg_fn=average)
+        self.swapped = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Move the network to its device first: the average stays where it is created, and Lightning moves later."""
         pl_module.to(trainer.strategy.root_device)
         super().setup(trainer, pl_module, stage)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the average into the network."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self.swapped = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the current weights back."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self.swapped = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Put the current weights back if a validation is interrupted, because a checkpoint may be saved next."""
+        if self.swapped:
+            self.on_validation_epoch_end(trainer, pl_module)

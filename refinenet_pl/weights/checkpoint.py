@@ -7,6 +7,7 @@ from zipfile import is_zipfile
 import torch
 from torch import Tensor
 
+from refinenet_pl.archives import cut_short_message, is_cut_short
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import parse_yaml
 
@@ -53,6 +54,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:  # torch raises many kinds of errors for a damaged or unsafe file
+        if path.suffix == ".ckpt" and is_cut_short(path):
+            raise UserError(f"checkpoint: {cut_short_message(path)}") from error
         # Not torch's message, which advises to run the file's code (weights_only=False).
         raise UserError(
             f"checkpoint: cannot read {path} safely ({type(error).__name__}); expected an undamaged checkpoint that "

@@ -1,0 +1,161 @@
+"""Stops a command at Ctrl-C and SIGTERM: at the end of a step, with a checkpoint, in bounded time."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from refinenet_pl.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SECONDS = 60
+"""How long a step, and writing a checkpoint, may take before the process ends without it."""
+
+
+class Interruption(Callback):
+    """Raises `Interrupted` between two steps, on every process between the same two; `RunCheckpoints` saves it then.
+
+    A second Ctrl-C ends the processes at once. So does a step that takes longer than `SECONDS`, for example because
+    another process has failed. The command ends with status 128 + signal: 130 for Ctrl-C, 143 for SIGTERM.
+
+    Args:
+        checkpoint: The file that the training resumes from; None if there is none, as in an evaluation. The message
+            for the user names it.
+    """
+
+    def __init__(self, checkpoint: Path | None = None) -> None:
+        self.checkpoint = checkpoint
+        self.received: int | None = None
+        self.trainer: pl.Trainer | None = None
+
+    def request(self, signum: int) -> None:
+        """Ask for an end after the current step, as if the signal had arrived. A signal handler may call it."""
+        if self.received is not None:
+            if signum == signal.SIGINT:
+                self.end_now("stopped at once")
+            return
+        self.received = signum
+        Watchdog(SECONDS, self.end_now, [f"did not stop within {SECONDS} s, and was ended"]).start()
+        if self.trainer is not None and self.trainer.is_global_zero:
+            again = "; press Ctrl-C again to stop at once" if signum == signal.SIGINT else ""
+            say(f"{name_of(signum)}: stopping after this step{again}")
+
+    def end_now(self, reason: str) -> None:
+        """End this process and those that it started, whatever they are doing."""
+        if self.trainer is not None:
+            if self.trainer.is_global_zero:
+                say(f"{reason}{self.advice(will_be_saved=False)}")
+            if self.trainer.strategy.launcher is not None:
+                self.trainer.strategy.launcher.kill(signal.SIGKILL)
+        os._exit(128 + (self.received or signal.SIGTERM))
+
+    def advice(self, will_be_saved: bool) -> str:
+        """Return how to go on."""
+        if self.checkpoint is None:
+            return ""
+        if will_be_saved or self.checkpoint.is_file():
+            return f"; to go on: refinenet fit --ckpt_path {self.checkpoint}"
+        return "; there is no checkpoint yet, so start the run again"
+
+    def handle(self, signum: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.request(signum)
+
+    def install(self) -> None:
+        """Install the signal handlers. Lightning's would be in the way: with several processes they can block."""
+        if threading.current_thread() is threading.main_thread():
+            for signum in SIGNALS:
+                signal.signal(signum, self.handle)
+
+    def stop_if_asked(self, trainer: pl.Trainer) -> None:
+        """Raise `Interrupted` if a signal has arrived at any process. All processes must call it."""
+        if trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
+            self.received = self.received or signal.SIGTERM
+            self.stop(trainer)
+
+    def stop(self, trainer: pl.Trainer) -> None:
+        """Raise `Interrupted`."""
+        assert self.received is not None
+        fitting = trainer.state.fn == "fit"
+        advice = self.advice(will_be_saved=fitting and not trainer.sanity_checking and trainer.global_step > 0)
+        at = f" at step {trainer.global_step}" if fitting else ""
+        # The first process started the others. It is killed if one of them ends with another status than 0.
+        status = 128 + self.received if trainer.is_global_zero else 0
+        raise Interrupted(f"stopped by {name_of(self.received)}{at}{advice}", status)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take over the signals until the command ends."""
+        self.trainer = trainer
+        self.install()
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over the signals from Lightning, which has just installed its handlers."""
+        self.install()
+
+    on_train_start = on_test_start = on_predict_start = on_sanity_check_start
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop between two epochs."""
+        self.stop_if_asked(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop between two optimizer steps, but not while gradients are accumulated."""
+        if batch_idx > 0 and batch_idx % trainer.accumulate_grad_batches == 0:
+            self.stop_if_asked(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop before a validation."""
+        self.install()
+        self.stop_if_asked(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stop within an evaluation. Several processes do so only if there is nothing to save.
+
+        They have different numbers of batches, so that they cannot agree on one.
+        """
+        if self.received is not None and trainer.world_size == 1:
+            self.stop(trainer)
+        if self.received is not None and trainer.state.fn != "fit":
+            self.end_now(f"stopped by {name_of(self.received)}")
+
+    on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
+    on_predict_batch_end = on_validation_batch_end  # type: ignore[assignment]
+
+
+class Watchdog(threading.Timer):
+    """A timer that ends with the command."""
+
+    daemon = True
+
+
+@contextmanager
+def handlers_restored() -> Iterator[None]:
+    """Restore the signal handlers afterwards, and stop what waits for the end of the command."""
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+        for thread in threading.enumerate():
+            if isinstance(thread, Watchdog):
+                thread.cancel()
+
+
+def name_of(signum: int) -> str:
+    """Return what users call a signal."""
+    return "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+
+
+def say(message: str) -> None:
+    """Print to stderr. Unlike print, it is safe in a signal handler."""
+    os.write(2, f"\nrefinenet: {message}\n".encode())
