@@ -25,7 +25,7 @@ from refinenet_pl.text import join
 
 Names = re.Pattern[str]
 
-NETWORKS = re.compile(r"(refinenet_pl\.networks|segmentation_models_pytorch)\.([a-z0-9_]+\.)*[A-Z]\w*")
+NETWORKS = re.compile(r"(refinenet_pl(\.networks)?|segmentation_models_pytorch)\.([a-z0-9_]+\.)*[A-Z]\w*")
 LOSSES = re.compile(
     r"refinenet_pl\.training\.losses\.[A-Z]\w*"
     r"|torch\.nn\.(modules\.loss\.)?[A-Z]\w*Loss"
