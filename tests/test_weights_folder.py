@@ -16,8 +16,8 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.networks import FullyConvNet, LightWeightRefineNet, RefineNet
 from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.weights import load_weights_folder, write_weights_folder
-from refinenet_pl.weights.trust import network_class
 from refinenet_pl.weights.folder import load_weights, network_config, read_preprocessing
+from refinenet_pl.weights.trust import network_class
 
 PREPROCESSING = Preprocessing(
     mean=[0.1, 0.2, 0.3],
