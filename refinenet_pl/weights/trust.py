@@ -25,28 +25,28 @@ from refinenet_pl.text import join
 
 Names = re.Pattern[str]
 
-NETWORKS = re.compile(r"(refinenet_pl\.networks|segmentation_models_pytorch)\.([a-z0-9_]+\.)*[A-Z]\w*")
+NETWORKS = re.compile(r"(refinenet_pl|segmentation_models_pytorch)\.([a-z][a-z0-9_]*\.)*[A-Z]\w*")
 LOSSES = re.compile(
     r"refinenet_pl\.training\.losses\.[A-Z]\w*"
     r"|torch\.nn\.(modules\.loss\.)?[A-Z]\w*Loss"
-    r"|segmentation_models_pytorch\.losses\.([a-z_]+\.)?[A-Z]\w*Loss"
+    r"|segmentation_models_pytorch\.losses\.([a-z][a-z_]*\.)?[A-Z]\w*Loss"
 )
 OPTIMIZERS = re.compile(
     r"torch\.optim\.([a-z]+\.)?"
     r"(Adadelta|Adafactor|Adagrad|Adam|AdamW|Adamax|ASGD|LBFGS|Muon|NAdam|RAdam|RMSprop|Rprop|SGD|SparseAdam)"
-    r"|timm\.optim\.([a-z_]+\.)?(Adan|Adopt|Lamb|Lars|Lion|Mars|NAdamW|NvNovoGrad|RMSpropTF|SGDP|SGDW)"
+    r"|timm\.optim\.([a-z][a-z_]*\.)?(Adan|Adopt|Lamb|Lars|Lion|Mars|NAdamW|NvNovoGrad|RMSpropTF|SGDP|SGDW)"
 )
 SCHEDULES = re.compile(r"refinenet_pl\.training\.schedules\.[A-Z]\w*")
-DATA = re.compile(r"refinenet_pl\.data\.([a-z0-9_]+\.)?[A-Z]\w*DataModule")
+DATA = re.compile(r"refinenet_pl\.data\.([a-z][a-z0-9_]*\.)?[A-Z]\w*DataModule")
 _LIGHTNING = r"(pytorch_lightning|lightning\.pytorch)"
 CALLBACKS = re.compile(
     r"refinenet_pl\.training\.ema\.EMA"
-    rf"|{_LIGHTNING}\.callbacks\.([a-z_]+\.)*(DeviceStatsMonitor|EMAWeightAveraging|EarlyStopping"
+    rf"|{_LIGHTNING}\.callbacks\.([a-z][a-z_]*\.)*(DeviceStatsMonitor|EMAWeightAveraging|EarlyStopping"
     r"|GradientAccumulationScheduler|LearningRateMonitor|ModelCheckpoint|ModelSummary|RichModelSummary|RichProgressBar"
     r"|StochasticWeightAveraging|TQDMProgressBar|Timer)"
 )
 """Callbacks that start no process, and that write to the run folder only, if at all."""
-LOGGERS = re.compile(rf"{_LIGHTNING}\.loggers\.([a-z_]+\.)?(CSVLogger|WandbLogger)")
+LOGGERS = re.compile(rf"{_LIGHTNING}\.loggers\.([a-z][a-z_]*\.)?(CSVLogger|WandbLogger)")
 
 PLACES: dict[str, Names] = {
     "model.network": NETWORKS,
