@@ -10,6 +10,7 @@ they name. The check here runs on plain values before that. It imports nothing t
 """
 
 import inspect
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -282,7 +283,7 @@ def _is_allowed_text(key: str, value: str) -> bool:
         path = PurePath(value)
         return not path.is_absolute() and ".." not in path.parts and "\\" not in value
     # jsonargparse reads the name of a file in place of its content.
-    return WORDS.fullmatch(value) is not None and "class_path" not in value and not Path(value or "/").is_file()
+    return WORDS.fullmatch(value) is not None and "class_path" not in value and not os.path.isfile(value)
 
 
 def _is_no_class(value: str) -> bool:
