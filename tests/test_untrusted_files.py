@@ -120,17 +120,22 @@ def test_output_and_images_are_the_command_line_s(
     assert not (photo.parent / "stolen").exists()
 
 
-def test_hyper_parameters_are_refused(
+def test_hyper_parameters_are_ignored(
     network: torch.nn.Module, photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
+    """LightningCLI would obey them beside the user's own configuration."""
     victim = photo.with_name("victim")
     hidden = {"network": touch(victim)}
     checkpoint = write_checkpoint(photo.with_name("a.ckpt"), network, hyper_parameters=hidden)
     config = photo.with_name("own.yaml")
     config.write_text(yaml.safe_dump({"model": run_settings()["model"]}))
-    options = ["--config", config, "--ckpt_path", checkpoint, "--images", photo]
-    assert refinenet(monkeypatch, "predict", *options) == 2
-    assert "hyper_parameters" in capsys.readouterr().err
+    monkeypatch.chdir(photo.parent)
+    options = ["--images", photo, "--num_workers=0", *TINY_TRAINER[:2]]
+    assert refinenet(monkeypatch, "predict", "--config", config, "--ckpt_path", checkpoint, *options) == 0
+    assert (photo.parent / "predictions" / "photo.png").is_file()
+    config.write_text(yaml.safe_dump({"model": run_settings()["model"], "ckpt_path": str(checkpoint)}))
+    assert refinenet(monkeypatch, "predict", "--config", config, *options) == 2
+    assert f"--ckpt_path={checkpoint}" in capsys.readouterr().err
     assert not victim.exists()
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import yaml
-from jsonargparse import auto_cli
 from pytorch_lightning.cli import LightningArgumentParser
 
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.errors import UserError
 from refinenet_pl.training.replay import REPLAY_KEY, read_replay, replay
 from refinenet_pl.training.task import SegmentationTask
@@ -18,7 +18,11 @@ from refinenet_pl.weights.trust import check_section
 
 def run(name: str, args: list[str]) -> int:
     """Parse the options and run the step; return 1 if it fails again, else 0."""
-    return int(auto_cli(replay_step, args=args, prog=f"refinenet {name}"))
+    parser = Parser(prog=f"refinenet {name}")
+    parser.add_function_arguments(replay_step, as_positional=True, skip={"trust"})
+    help_text = "Let the file name any class. A class of a stranger's file runs code."
+    parser.add_argument("--trust", action="store_true", help=help_text)
+    return replay_step(**parser.parse_args(args).as_dict())
 
 
 def replay_step(file: Path, trust: bool = False) -> int:
