@@ -19,6 +19,7 @@ import refinenet_pl
 from refinenet_pl.errors import UserError
 from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.weights import write_weights_folder
+from refinenet_pl.weights.trust import check_config
 
 PREPROCESSING = Preprocessing([0.5] * 3, [0.2] * 3, ["a", "b", "c"], [[0, 0, 0], [9, 9, 9], [99, 99, 99]])
 
@@ -214,6 +215,52 @@ def test_export_stays_in_its_folder(
 def test_saved_configurations_pass(trained_run: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--images", photo, "--num_workers=0", "--output", photo.with_name("out"), *TINY_TRAINER[:2]]
     assert refinenet(monkeypatch, "predict", "--ckpt_path", trained_run, *options) == 0
+
+
+def callback(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"trainer": {"callbacks": [{"class_path": f"pytorch_lightning.callbacks.{name}", "init_args": arguments}]}}
+
+
+def wandb(**arguments: Any) -> dict[str, Any]:
+    return {"trainer": {"logger": {"class_path": "pytorch_lightning.loggers.WandbLogger", "init_args": arguments}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        (callback("ModelCheckpoint", dirpath="/elsewhere"), "dirpath"),
+        (callback("ModelCheckpoint", filename="../{epoch}"), "filename"),
+        (callback("LambdaCallback", on_fit_start="os.abort"), "callbacks"),
+        (callback("ThroughputMonitor", batch_size_fn="os.abort"), "callbacks"),
+        (wandb(entity="stranger"), "entity"),
+        (wandb(settings={"base_url": "http://stranger"}), "settings"),
+        (wandb(config={"a": touch(Path("victim"))}), "config.a"),
+        ({"trainer": {"logger": {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": {"save_dir": "/"}}}},
+         "save_dir"),
+        ({"trainer": {"profiler": touch(Path("victim"))}}, "profiler"),
+        ({"trainer": {"strategy": "stranger.Strategy"}}, "strategy"),
+    ],
+)  # fmt: skip
+def test_callbacks_write_to_the_run_only(config: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match=rf"a\.ckpt: .*{key} is "):
+        check_config(config, "a.ckpt")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        callback("ModelCheckpoint", dirpath=None, filename="{epoch}-{val/miou:.4f}", monitor="val/miou", save_top_k=2),
+        callback("EarlyStopping", monitor="train/loss", patience=3),
+        wandb(project="my project.v2", save_dir="/runs/a", name="a/b", config={"levels": {"pooling": "none"}}),
+        {"trainer": {"accelerator": "gpu", "devices": "0,1", "strategy": "ddp_find_unused_parameters_true"}},
+        {"trainer": {"precision": "bf16-mixed", "max_time": "00:12:00:00", "gradient_clip_val": 1e-3}},
+        {"model": {"encoder_weights": "/weights/resnet.v1.pth", "preprocessing": {"class_names": ["a.b", "/c"]}}},
+        {"data": {"class_path": "refinenet_pl.data.VOCDataModule", "init_args": {"root": "/d/voc.v2", "flip": True}}},
+        {"model": {"optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"betas": [0.9, 0.99]}}}},
+    ],
+)
+def test_usual_settings_pass(config: dict[str, Any]) -> None:
+    check_config(config, "a.ckpt")
 
 
 SELF = "a: &a [*a]\n"

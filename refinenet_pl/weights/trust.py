@@ -135,7 +135,8 @@ def check_section(
 
 def _refuse(findings: Mapping[str, str], source: str | Path, advice: str) -> None:
     if findings:
-        found = join((f"{key} is {value}" for key, value in findings.items()), 8)
+        text = join((f"{key} is {value}" for key, value in findings.items()), 8)
+        found = "".join(character if character.isprintable() else "?" for character in text)
         raise UserError(
             f"{source}: its configuration asks for what the file of a stranger may not choose, so nothing of it was "
             f"imported or run: {found}. {advice}"
