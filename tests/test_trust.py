@@ -1,18 +1,20 @@
 """The check of a file's configuration, and the commands that read one without --ckpt_path."""
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from helpers.checkpoints import run_settings, small_network, write_checkpoint
+from helpers.checkpoints import ARGUMENTS, run_settings, small_network, write_checkpoint
 from helpers.commands import fit_options, refinenet
 from helpers.unsafe import TOUCH, touch
 
-from refinenet_pl.cli.run_recorder import RunRecorder
 from refinenet_pl.cli.continuation import Start
+from refinenet_pl.cli.run_recorder import RunRecorder
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import YAML_BYTES, YAML_DEPTH, parse_yaml, read_json, read_yaml
 from refinenet_pl.runs import RunFolder
@@ -20,6 +22,8 @@ from refinenet_pl.studies.commands import trust_options
 from refinenet_pl.studies.study import Cell
 from refinenet_pl.training.replay import REPLAY_KEY
 from refinenet_pl.weights.trust import check_config, class_paths
+
+NETWORK = "refinenet_pl.networks.LightWeightRefineNet"
 
 
 def test_replay_file_cannot_run_code(tmp_path, monkeypatch, capsys):
@@ -33,12 +37,24 @@ def test_replay_file_cannot_run_code(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "victim").exists()
 
 
-def test_trusted_file_runs_its_code(tmp_path, monkeypatch):
-    """The payload of the other tests works: with --trust, it runs before the types are compared."""
-    config = run_settings(loss=touch(tmp_path / "victim"))
-    path = write_checkpoint(tmp_path / "a.ckpt", small_network(), config)
-    refinenet(monkeypatch, "predict", "--ckpt_path", path, "--images", tmp_path, "--trust")
-    assert (tmp_path / "victim").exists()
+@pytest.mark.parametrize("argument", ["activation", "aux_params"])
+def test_trusted_file_runs_its_code(argument, tmp_path, monkeypatch, capsys):
+    """The payload of these tests works where a network's argument has no type that excludes it."""
+    victim = tmp_path / "victim"
+    value = touch(victim) if argument == "activation" else {"pooling": touch(victim), "classes": 3}
+    network = {"class_path": NETWORK, "init_args": ARGUMENTS | {argument: value}}
+    path = write_checkpoint(tmp_path / "a.ckpt", small_network(), run_settings(network=network))
+    command = ["predict", "--ckpt_path", path, "--images", tmp_path, "--output", tmp_path / "out"]
+    assert refinenet(monkeypatch, *command) == 2
+    assert TOUCH in capsys.readouterr().err
+    assert not victim.exists()
+    with suppress(Exception):  # the network cannot use what the payload returns
+        refinenet(monkeypatch, *command, "--trust")
+    for _ in range(100):  # a process of its own creates the file
+        if victim.exists():
+            return
+        time.sleep(0.1)
+    pytest.fail("the payload did not run")
 
 
 def test_fine_tuning_takes_weights_only(fake_camvid, tmp_path, monkeypatch):
@@ -128,7 +144,7 @@ def test_checkpoint_cannot_name_files_to_delete(key, file, tmp_path):
     recorder.on_load_checkpoint(None, None, state_of_best(run.checkpoints))
     name = file.format(run.checkpoints)
     state = state_of_best(run.checkpoints, **{key: {name: 0.1} if key == "best_k_models" else name})
-    with pytest.raises(UserError, match="names .*thesis"):
+    with pytest.raises(UserError, match=r"names .*thesis"):
         recorder.on_load_checkpoint(None, None, state)
 
 
