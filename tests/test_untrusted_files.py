@@ -217,6 +217,20 @@ def test_saved_configurations_pass(trained_run: Path, photo: Path, monkeypatch: 
     assert refinenet(monkeypatch, "predict", "--ckpt_path", trained_run, *options) == 0
 
 
+def test_weights_of_a_false_size_are_refused(tmp_path: Path) -> None:
+    huge = torch.zeros(1).expand(10**7, 256, 3, 3)  # 92 GB in a file of some kilobytes
+    torch.save({"clf_conv.weight": huge, "layer3.5.conv1.weight": torch.zeros(1)}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth states more values than it holds: clf_conv\.weight"):
+        refinenet_pl.load(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("state", [None, [1], {1: 2}, {"network.decoder": "text"}])
+def test_checkpoint_without_weights_is_refused(state: Any, network: torch.nn.Module, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "a.ckpt", network, state_dict=state)
+    with pytest.raises(UserError, match=r"a\.ckpt does not fit"):
+        refinenet_pl.load(checkpoint)
+
+
 def callback(name: str, **arguments: Any) -> dict[str, Any]:
     return {"trainer": {"callbacks": [{"class_path": f"pytorch_lightning.callbacks.{name}", "init_args": arguments}]}}
 
