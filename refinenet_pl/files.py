@@ -15,8 +15,12 @@ from refinenet_pl.errors import UserError
 
 MAX_NAME_BYTES = 255  # of a file or folder, on the usual file systems
 
-YAML_BYTES = 4_000_000
+YAML_BYTES = 1_000_000
 """Largest YAML that is read. Configurations have some kilobytes; those of 1000 classes have less than 0.1 MB."""
+JSON_BYTES = 100_000_000
+"""Largest JSON that is read. The results of 1000 classes have about 10 MB."""
+YAML_DEPTH = 64
+"""Deepest nesting of a YAML. Configurations have about ten levels."""
 YAML_VALUES = 200_000
 """Most values of a YAML, where each reference (*name) counts as all values that it repeats."""
 
@@ -119,34 +123,41 @@ def parse_yaml(text: str, failure: str) -> Any:
     Raises:
         UserError: The text is not YAML, has a tag of Python's, is too large or too deep, or contains itself.
     """
+    if len(text) > YAML_BYTES:
+        raise UserError(f"{failure}: found {len(text):,} characters; expected at most {YAML_BYTES:,}")
     try:
-        if len(text) > YAML_BYTES:
-            raise UserError(f"{failure}: found {len(text):,} characters; expected at most {YAML_BYTES:,}")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is not None and (values := _count_values(root, {})) > YAML_VALUES:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        values, depth = _extent(root, {})
+        if values > YAML_VALUES:
             raise UserError(f"{failure}: its references (*name) repeat values up to {values:.0e}; write the values out")
-        return yaml.safe_load(text)
+        if depth > YAML_DEPTH:
+            raise UserError(f"{failure}: it is nested too deeply; expected at most {YAML_DEPTH} levels")
+        return loader.construct_document(root)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that does not exist
         raise UserError(f"{failure}: {error}") from error
     except RecursionError as error:
         raise UserError(f"{failure}: it is nested too deeply") from error
 
 
-def _count_values(node: yaml.Node, counts: dict[int, int | None]) -> int:
-    """Count the values below a node; those that are referenced count each time."""
-    if id(node) in counts:
-        count = counts[id(node)]
-        if count is None:
+def _extent(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Return the number of values in a node and its depth; what is referenced counts each time."""
+    if id(node) in known:
+        extent = known[id(node)]
+        if extent is None:
             raise yaml.YAMLError(f"the value in line {node.start_mark.line + 1} contains itself; write it out")
-        return count
-    counts[id(node)] = None  # the node is being counted
-    total = 1
+        return extent
+    known[id(node)] = None  # it is being counted
+    items: list[yaml.Node] = []
     if isinstance(node, yaml.SequenceNode):
-        total += sum(_count_values(item, counts) for item in node.value)
+        items = node.value
     elif isinstance(node, yaml.MappingNode):
-        total += sum(_count_values(item, counts) for pair in node.value for item in pair)
-    counts[id(node)] = total
-    return total
+        items = [item for pair in node.value for item in pair]
+    extents = [_extent(item, known) for item in items]
+    known[id(node)] = extent = (1 + sum(count for count, _ in extents), 1 + max((d for _, d in extents), default=0))
+    return extent
 
 
 def read_json(path: str | Path, advice: str) -> dict[str, Any]:
@@ -160,6 +171,8 @@ def read_json(path: str | Path, advice: str) -> dict[str, Any]:
         UserError: The file is missing, is not JSON, or holds something other than a mapping.
     """
     try:
+        if (size := Path(path).stat().st_size) > JSON_BYTES:
+            raise UserError(f"{path}: has {size:,} bytes; expected JSON of at most {JSON_BYTES:,}; {advice}")
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except RecursionError as error:
         raise UserError(f"{path}: it is nested too deeply to be read as JSON; {advice}") from error

@@ -105,7 +105,7 @@ def test_fault_is_told(fake_camvid, tmp_path, monkeypatch, capsys):
 
 def test_finite_again(stopped_run, monkeypatch, capsys):
     """The planted loss counts its calls anew, so that it is finite when the step is run again."""
-    assert refinenet(monkeypatch, "replay", RunFolder(stopped_run).replay) == 0
+    assert refinenet(monkeypatch, "replay", RunFolder(stopped_run).replay, "--trust") == 0
     assert "all values are finite" in capsys.readouterr().out
 
 
@@ -113,7 +113,7 @@ def test_gradient_is_named(fake_camvid, tmp_path, monkeypatch, capsys):
     options = [*fit_options(fake_camvid, tmp_path), "--model.loss=helpers.bad_steps.NaNGradient"]
     assert refinenet(monkeypatch, "fit", *options, "--trainer.max_epochs=1") == 1
     assert "the loss is finite, but the gradient is not: network.encoder" in capsys.readouterr().err
-    assert refinenet(monkeypatch, "replay", RunFolder(only_run(tmp_path)).replay) == 1
+    assert refinenet(monkeypatch, "replay", RunFolder(only_run(tmp_path)).replay, "--trust") == 1
     told = capsys.readouterr().out
     assert "MulBackward0 is the first operation that returns NaN" in told, "the square root gives infinity"
     assert "faults.py" in told, "the line of the user's code"
@@ -123,6 +123,13 @@ def test_trial_run_stops_too(fake_camvid, tmp_path, monkeypatch):
     options = [*fit_options(fake_camvid, tmp_path), "--model.loss=helpers.bad_steps.NaNAt", "--model.loss.call=1"]
     assert refinenet(monkeypatch, "fit", *options, "--trainer.fast_dev_run=true") == 1
     assert not list(tmp_path.iterdir()), "a trial run writes nothing"
+
+
+def test_replay_needs_trust_for_own_classes(stopped_run, monkeypatch, capsys):
+    assert refinenet(monkeypatch, "replay", RunFolder(stopped_run).replay) == 2
+    message = capsys.readouterr().err
+    assert "model.loss is helpers.bad_steps.NaNAt" in message
+    assert "--trust" in message
 
 
 def test_replay_refuses_other_files(stopped_run, tmp_path, monkeypatch, capsys):

@@ -78,6 +78,15 @@ def test_unknown_data_has_unknown_terms(tmp_path: Path) -> None:
     assert "Terms of the data: Unknown." in (folder / "README.md").read_text()
 
 
+def test_names_in_the_card_are_text(tmp_path: Path) -> None:
+    config = run_settings() | {"experiment": "<b>a</b>", "seed_everything": "`\n# 0"}
+    path = write_checkpoint(tmp_path / "a.ckpt", small_network(), config)
+    write_exported(path, tmp_path / "folder")
+    card = (tmp_path / "folder" / "README.md").read_text()
+    assert r"# \<b>a\</b>" in card
+    assert "- seed: `' # 0`" in card
+
+
 def test_unknown_dataset_is_refused() -> None:
     with pytest.raises(UserError, match="found ade; expected one of camvid, cityscapes"):
         dataset_classes("ade", 3)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,8 +10,10 @@ import yaml
 from pytorch_lightning.callbacks import Callback, Timer
 
 from refinenet_pl.cli.continuation import Start, job_name
+from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.runs import OUT_OF_TIME
+from refinenet_pl.text import join
 from refinenet_pl.training.metrics_file import MetricsFile
 from refinenet_pl.weights.checkpoint import CONFIG_KEY, RUN_KEY
 
@@ -69,7 +71,17 @@ class RunRecorder(Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Follow a run folder that was moved or copied, so that its best score and checkpoint are kept."""
+        """Follow a run folder that was moved or copied, so that its best score and checkpoint are kept.
+
+        Raises:
+            UserError: The checkpoint names files elsewhere, which Lightning could delete as old checkpoints.
+        """
+        for state in checkpoint.get("callbacks", {}).values():
+            if isinstance(state, dict) and (other := files_elsewhere(state)):
+                raise UserError(
+                    f"{self.start.checkpoint}: names {join(other, 3)} as checkpoints of its run; expected files in its "
+                    "folder. Start a new training from its weights with --model.weights"
+                )
         if self.start.new or self.start.checkpoint is None:
             return
         folder = self.start.checkpoint.resolve().parent
@@ -78,6 +90,17 @@ class RunRecorder(Callback):
                 earlier = Path(state["dirpath"])
                 if earlier.name == folder.name and earlier != folder:
                     _replace_folder(state, str(earlier), str(folder))
+
+
+def files_elsewhere(state: Mapping[str, Any]) -> list[str]:
+    """Return the files in the state of a ModelCheckpoint that lead out of its folder, which Lightning does not see."""
+    folder = str(state.get("dirpath"))
+    files = [*(state.get("best_k_models") or {}), state.get("kth_best_model_path"), state.get("last_model_path")]
+    return [
+        str(file)
+        for file in filter(None, files)
+        if ".." in PurePath(str(file)).parts or ("://" in str(file) and not str(file).startswith(folder))
+    ]
 
 
 def _replace_folder(state: dict[str, Any], earlier: str, folder: str) -> None:

@@ -47,7 +47,8 @@ def evaluation_part(config: dict[str, Any], command: str) -> dict[str, Any]:
     part = {key: config[key] for key in keys if key in config}
     if isinstance(part.get("model"), dict):
         part["model"] = {key: value for key, value in part["model"].items() if key not in ("compile", "weights")}
-    precision = (config.get("trainer") or {}).get("precision")
+    trainer = config.get("trainer")
+    precision = trainer.get("precision") if isinstance(trainer, dict) else None
     return part if precision is None else {**part, "trainer": {"precision": precision}}
 
 

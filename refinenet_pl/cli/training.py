@@ -125,6 +125,18 @@ class TrainingCLI(LightningCLI):
             }
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the options. A checkpoint in a file of --config would choose arguments of the model: see LightningCLI.
+
+        Raises:
+            UserError: A file of --config names a checkpoint.
+        """
+        super().parse_arguments(parser, args)
+        if path := self.config[self.config.subcommand].get("ckpt_path"):
+            raise UserError(
+                f"--config: found ckpt_path: {path} in a file; delete it there, and give --ckpt_path={path}"
+            )
+
     def before_instantiate_classes(self) -> None:
         """Complete the configuration, and decide in which folder and from which state the run starts."""
         config = self.config[self.subcommand]

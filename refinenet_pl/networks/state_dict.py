@@ -62,12 +62,25 @@ def read_state_dict(path: str | Path) -> StateDict:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
             wrapping.append(f"{{'{wrapper}': ...}}")
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise UserError(f"weights: {path} holds {type(state).__name__}; expected a state dict (names to tensors)")
+    if unstored := [key for key, value in state.items() if not _is_stored(value)]:
+        raise UserError(
+            f"weights: {path} states more values than it holds: {join(unstored, 4)}; expected dense tensors"
+        )
     if state and all(key.startswith(PARALLEL_PREFIX) for key in state):
         state = {key.removeprefix(PARALLEL_PREFIX): value for key, value in state.items()}
         wrapping.append(f"'{PARALLEL_PREFIX}' before each key")
     return StateDict(state, ", ".join(wrapping) or "none")
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    """Return whether all values of a tensor are in its file. A few bytes can state a tensor of any size."""
+    if tensor.is_meta or tensor.layout != torch.strided:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def describe_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

@@ -61,9 +61,6 @@ ESCAPES = {
     "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
-    "<": "\\textless{}",  # the usual font encoding has other characters at these places
-    ">": "\\textgreater{}",
-    "|": "\\textbar{}",
     "±": "$\\pm$",
     "·": "$\\cdot$",
     "−": "$-$",

@@ -13,7 +13,7 @@ from refinenet_pl.evaluation.pictures import save_picture
 from refinenet_pl.files import path_inside
 from refinenet_pl.reports.page_images import Selection, image_pixels, read_samples, run_data, select_images
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
-from refinenet_pl.studies.commands import REFINENET
+from refinenet_pl.studies.commands import REFINENET, trust_options
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.study import Study
 from refinenet_pl.weights.trust import check_section, class_paths
@@ -107,8 +107,7 @@ def _command(run: SeedRun, trust: bool) -> list[str]:
         "--trainer.enable_progress_bar=false",
         "--num_workers=0",
     ]
-    named = class_paths(run.cell.config)
     if inference := run.folder.read_config()["model"].get("inference"):
-        check_section("model.inference", inference, run.folder.config, named)
+        check_section("model.inference", inference, run.folder.config, class_paths(run.cell.config))
         command.append(f"--model.inference={json.dumps(inference)}")
-    return [*command, "--trust", *([] if trust else sorted(named))]
+    return [*command, *(["--trust"] if trust else trust_options(run.cell))]

@@ -73,14 +73,7 @@ class CellGroup:
         if cell is not self.cells[0]:
             words = ["validate", *new_run, "--ckpt_path", self._trained_checkpoint()]
         elif folder.resumable is not None:
-            # The study names these classes, so that the checkpoint may name them too.
-            words = [
-                "fit",
-                "--ckpt_path",
-                folder.resumable,
-                "--trust",
-                *sorted(class_paths(cell.config)),
-            ]
+            words = ["fit", "--ckpt_path", folder.resumable, *trust_options(cell)]
         else:
             words = ["fit", *new_run]
         devices = [f"--trainer.devices={self.devices}", f"--trainer.num_nodes={self.nodes}"]
@@ -91,6 +84,12 @@ class CellGroup:
         if folder.finished is None or not folder.finished.best_checkpoint.is_file():
             raise UserError(f"{folder.path}: found no best.ckpt of a finished run to evaluate; train that cell first")
         return folder.finished.best_checkpoint
+
+
+def trust_options(cell: Cell) -> list[str]:
+    """Return the option that lets a checkpoint of a cell name the classes that the study names, and no others."""
+    named = sorted(class_paths(cell.config))
+    return ["--trust", *named] if named else []  # --trust without a name would allow all
 
 
 def flatten(options: Mapping[str, Any], prefix: str = "--") -> list[str]:

@@ -58,13 +58,16 @@ def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
-    model = run.read_config()["model"]
-    if "encoder_weights" in model["network"]["init_args"]:
-        model["network"]["init_args"]["encoder_weights"] = None  # costs do not depend on the weights
-    settings = {"network": model["network"], "inference": model["inference"]}
+    model = run.read_config().get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("network"), dict):
+        raise UserError(f"{run.config}: found no network in section `model`, which `refinenet fit` saves")
+    settings = {"network": model["network"], "inference": model.get("inference")}
     for key, section in settings.items():
         advice = f"Delete {run.path}, or name the class in the study"
         check_section(f"model.{key}", section, run.config, class_paths(cell.config), advice)
+    arguments = model["network"].get("init_args") or {}
+    if "encoder_weights" in arguments:
+        arguments["encoder_weights"] = None  # costs do not depend on the weights
     size = json.dumps(study.image_size_of(cell.dataset))
     with tempfile.TemporaryDirectory() as folder:
         config, output = Path(folder) / "benchmark.yaml", Path(folder) / "row.csv"

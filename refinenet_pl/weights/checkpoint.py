@@ -86,5 +86,10 @@ def run_config(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
 def network_state(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
     """Return the network's state dict: averaged weights if the run averaged them, else those of the last step."""
     # Lightning's weight averaging keeps the averaged weights under "state_dict", and the last step's elsewhere.
-    state = checkpoint.get("state_dict") or {}
-    return {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
+    state = checkpoint.get("state_dict")
+    tensors = {str(key): value for key, value in state.items()} if isinstance(state, dict) else {}
+    return {
+        key.removeprefix("network."): value
+        for key, value in tensors.items()
+        if key.startswith("network.") and isinstance(value, Tensor)
+    }

@@ -78,11 +78,11 @@ def write_exported(checkpoint: str | Path, folder: str | Path | None = None, tru
     config = run_config(content, path)
     segmenter = segmenter_from_checkpoint(content, path)
     kind = "averaged over the training" if "averaging_state" in content else "of the last step"
-    weights = f"`{path.name}`, epoch {content['epoch']}, step {content['global_step']}, {kind}"
     try:
+        weights = f"`{path.name}`, epoch {int(content['epoch'])}, step {int(content['global_step'])}, {kind}"
         card = trained_card(config, data_terms(config["data"]["class_path"], trust), run_results(path), weights)
         experiment = config["experiment"]
-    except (AttributeError, KeyError, TypeError) as error:  # a key is missing, or its value is not a mapping
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a key is missing, or of another type
         raise UserError(f"{path}: its configuration is incomplete ({error!r}); `refinenet fit` saves all") from error
     if folder is None:
         check_section("experiment", experiment, path, advice="Give another folder with --output")

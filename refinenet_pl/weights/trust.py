@@ -10,6 +10,7 @@ they name. The check here runs on plain values before that. It imports nothing t
 """
 
 import inspect
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,28 +26,28 @@ from refinenet_pl.text import join
 
 Names = re.Pattern[str]
 
-NETWORKS = re.compile(r"(refinenet_pl(\.networks)?|segmentation_models_pytorch)\.([a-z0-9_]+\.)*[A-Z]\w*")
+NETWORKS = re.compile(r"(refinenet_pl|segmentation_models_pytorch)\.([a-z][a-z0-9_]*\.)*[A-Z]\w*")
 LOSSES = re.compile(
     r"refinenet_pl\.training\.losses\.[A-Z]\w*"
     r"|torch\.nn\.(modules\.loss\.)?[A-Z]\w*Loss"
-    r"|segmentation_models_pytorch\.losses\.([a-z_]+\.)?[A-Z]\w*Loss"
+    r"|segmentation_models_pytorch\.losses\.([a-z][a-z_]*\.)?[A-Z]\w*Loss"
 )
 OPTIMIZERS = re.compile(
     r"torch\.optim\.([a-z]+\.)?"
     r"(Adadelta|Adafactor|Adagrad|Adam|AdamW|Adamax|ASGD|LBFGS|Muon|NAdam|RAdam|RMSprop|Rprop|SGD|SparseAdam)"
-    r"|timm\.optim\.([a-z_]+\.)?(Adan|Adopt|Lamb|Lars|Lion|Mars|NAdamW|NvNovoGrad|RMSpropTF|SGDP|SGDW)"
+    r"|timm\.optim\.([a-z][a-z_]*\.)?(Adan|Adopt|Lamb|Lars|Lion|Mars|NAdamW|NvNovoGrad|RMSpropTF|SGDP|SGDW)"
 )
 SCHEDULES = re.compile(r"refinenet_pl\.training\.schedules\.[A-Z]\w*")
-DATA = re.compile(r"refinenet_pl\.data\.([a-z0-9_]+\.)?[A-Z]\w*DataModule")
+DATA = re.compile(r"refinenet_pl\.data\.([a-z][a-z0-9_]*\.)?[A-Z]\w*DataModule")
 _LIGHTNING = r"(pytorch_lightning|lightning\.pytorch)"
 CALLBACKS = re.compile(
     r"refinenet_pl\.training\.ema\.EMA"
-    rf"|{_LIGHTNING}\.callbacks\.([a-z_]+\.)*(DeviceStatsMonitor|EMAWeightAveraging|EarlyStopping"
+    rf"|{_LIGHTNING}\.callbacks\.([a-z][a-z_]*\.)*(DeviceStatsMonitor|EMAWeightAveraging|EarlyStopping"
     r"|GradientAccumulationScheduler|LearningRateMonitor|ModelCheckpoint|ModelSummary|RichModelSummary|RichProgressBar"
     r"|StochasticWeightAveraging|TQDMProgressBar|Timer)"
 )
 """Callbacks that start no process, and that write to the run folder only, if at all."""
-LOGGERS = re.compile(rf"{_LIGHTNING}\.loggers\.([a-z_]+\.)?(CSVLogger|WandbLogger)")
+LOGGERS = re.compile(rf"{_LIGHTNING}\.loggers\.([a-z][a-z_]*\.)?(CSVLogger|WandbLogger)")
 
 PLACES: dict[str, Names] = {
     "model.network": NETWORKS,
@@ -134,7 +135,8 @@ def check_section(
 
 def _refuse(findings: Mapping[str, str], source: str | Path, advice: str) -> None:
     if findings:
-        found = join((f"{key} is {value}" for key, value in findings.items()), 8)
+        text = join((f"{key} is {value}" for key, value in findings.items()), 8)
+        found = "".join(character if character.isprintable() else "?" for character in text)
         raise UserError(
             f"{source}: its configuration asks for what the file of a stranger may not choose, so nothing of it was "
             f"imported or run: {found}. {advice}"
@@ -282,7 +284,7 @@ def _is_allowed_text(key: str, value: str) -> bool:
         path = PurePath(value)
         return not path.is_absolute() and ".." not in path.parts and "\\" not in value
     # jsonargparse reads the name of a file in place of its content.
-    return WORDS.fullmatch(value) is not None and "class_path" not in value and not Path(value or "/").is_file()
+    return WORDS.fullmatch(value) is not None and "class_path" not in value and not os.path.isfile(value)
 
 
 def _is_no_class(value: str) -> bool:
