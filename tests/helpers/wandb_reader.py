@@ -13,9 +13,9 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:
-    """Read id, project, group, configuration and history of a run from the only .wandb file in `folder`."""
+    """Read id, project, group, configuration, history and exit status of a run from the only .wandb file in `folder`."""
     (path,) = folder.rglob("*.wandb")
-    run: dict[str, Any] = {"id": None, "project": None, "group": None, "config": {}, "history": []}
+    run: dict[str, Any] = {"id": None, "project": None, "group": None, "config": {}, "history": [], "exit": None}
     for data in _records(path.read_bytes()):
         record = Record.FromString(data)
         kind = record.WhichOneof("record_type")
@@ -24,6 +24,8 @@ def read_offline_run(folder: Path) -> dict[str, Any]:
         if kind in ("run", "config"):
             update = record.run.config.update if kind == "run" else record.config.update
             run["config"] |= {item.key: json.loads(item.value_json) for item in update}
+        if kind == "exit":
+            run["exit"] = record.exit.exit_code
         if kind == "history":
             keys = {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
             run["history"].append(keys)
