@@ -224,7 +224,7 @@ def test_interrupted_cell_resumes(tmp_path):
     path = write_study(tmp_path, factors={"pooling": ORIGINAL}, overrides={"trainer.max_epochs": 400})
     folder = cell_folder(tmp_path, "pooling-original_seed-0")
     process = start(tmp_path, path)
-    wait_for(lambda: folder.unfinished is not None)
+    wait_for(lambda: folder.resumable is not None)
     process.send_signal(signal.SIGTERM)
     process.communicate()
     (run,) = folder.runs
@@ -259,7 +259,7 @@ def test_locked_cell_is_skipped(tmp_path):
     path = write_study(tmp_path, factors={"pooling": ORIGINAL}, overrides={"trainer.max_epochs": 400})
     first = start(tmp_path, path)
     folder = cell_folder(tmp_path, "pooling-original_seed-0")
-    wait_for(lambda: folder.unfinished is not None)
+    wait_for(lambda: folder.resumable is not None)
     (training,) = child_processes(first.pid)
     first.kill()  # the training keeps running, because its parent cannot stop it
     first.communicate()

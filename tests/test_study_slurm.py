@@ -75,7 +75,7 @@ def test_interrupted_job_resumes(tmp_path):
     interrupted: list[int] = []
 
     def interrupt(progress: object) -> None:
-        if folder.unfinished and not interrupted:
+        if folder.resumable and not interrupted:
             # SLURM signals every process of a job, in any order. Here the training comes first, well before submitit.
             controller = int(json.loads(folder.job.read_text())["id"])
             interrupted.extend(descendants(controller))
