@@ -3,10 +3,16 @@
 from pathlib import Path
 from zipfile import is_zipfile
 
+START = b"PK"
+"""The first bytes of a zip archive."""
+
 
 def is_cut_short(path: str | Path) -> bool:
-    """Return whether an existing file lacks the end that every zip archive has. Its content is not read."""
-    return not is_zipfile(path)
+    """Return whether an existing file is empty, or begins as a zip archive and lacks its end. No content is read."""
+    if is_zipfile(path):
+        return False
+    with Path(path).open("rb") as file:
+        return file.read(len(START)) in (b"", START)
 
 
 def cut_short_message(path: str | Path) -> str:
