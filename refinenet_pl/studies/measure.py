@@ -9,13 +9,13 @@ from pathlib import Path
 import yaml
 from rich.progress import track
 
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.folders import cell_folder, study_folder
 from refinenet_pl.studies.study import Cell, Study
-from refinenet_pl.weights.trust import check_section, class_paths
 
 
 def inference_file(study: Study, runs: Path) -> Path:
@@ -61,6 +61,8 @@ def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
     model = run.read_config()["model"]
     if "encoder_weights" in model["network"]["init_args"]:
         model["network"]["init_args"]["encoder_weights"] = None  # costs do not depend on the weights
+    from refinenet_pl.weights.trust import check_section  # imports torch, which a study needs only here
+
     settings = {"network": model["network"], "inference": model["inference"]}
     for key, section in settings.items():
         advice = f"Delete {run.path}, or name the class in the study"
