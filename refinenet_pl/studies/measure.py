@@ -9,13 +9,13 @@ from pathlib import Path
 import yaml
 from rich.progress import track
 
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.folders import cell_folder, study_folder
 from refinenet_pl.studies.study import Cell, Study
-from refinenet_pl.weights.trust import check_section, class_paths
 
 
 def inference_file(study: Study, runs: Path) -> Path:
@@ -61,6 +61,10 @@ def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
     model = run.read_config().get("model")
     if not isinstance(model, dict) or not isinstance(model.get("network"), dict):
         raise UserError(f"{run.config}: found no network in section `model`, which `refinenet fit` saves")
+    if "encoder_weights" in (model["network"].get("init_args") or {}):
+        model["network"]["init_args"]["encoder_weights"] = None  # costs do not depend on the weights
+    from refinenet_pl.weights.trust import check_section  # imports torch, which a study needs only here
+
     settings = {"network": model["network"], "inference": model.get("inference")}
     for key, section in settings.items():
         advice = f"Delete {run.path}, or name the class in the study"

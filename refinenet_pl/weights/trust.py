@@ -21,6 +21,7 @@ import segmentation_models_pytorch as smp
 from segmentation_models_pytorch.base import SegmentationModel
 
 from refinenet_pl import networks
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.text import join
 
@@ -141,14 +142,6 @@ def _refuse(findings: Mapping[str, str], source: str | Path, advice: str) -> Non
             f"{source}: its configuration asks for what the file of a stranger may not choose, so nothing of it was "
             f"imported or run: {found}. {advice}"
         )
-
-
-def class_paths(config: Any) -> set[str]:
-    """Return the paths of all classes that a configuration names."""
-    if isinstance(config, Mapping):
-        named = {config["class_path"]} if isinstance(config.get("class_path"), str) else set()
-        return named.union(*map(class_paths, config.values()))
-    return set().union(*map(class_paths, config)) if isinstance(config, list) else set()
 
 
 @dataclass(frozen=True)
