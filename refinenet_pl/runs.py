@@ -71,7 +71,7 @@ class RunFolder:
 
     @property
     def last_checkpoint(self) -> Path:
-        """The checkpoint of the last finished epoch."""
+        """The newest checkpoint, from which the run is resumed."""
         return self.checkpoints / "last.ckpt"
 
     @property

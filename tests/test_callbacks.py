@@ -5,6 +5,7 @@ from typing import Any
 from unittest.mock import create_autospec
 
 import numpy as np
+import pytest
 from helpers.fake_data import PALETTE
 from helpers.probes import predict
 from helpers.tiny_fit import CLASSES, SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
@@ -13,6 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.classes import IGNORE_INDEX
+from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import overlay, panel
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.prediction_writer import PredictionWriter
@@ -49,6 +51,22 @@ def test_picture_names_keep_subfolders(tmp_path: Path):
     trainer = tiny_trainer(tmp_path, callbacks=[PictureWriter()])
     trainer.validate(tiny_task(), datamodule=TinyData(val=[sample]), verbose=False)
     assert (tmp_path / "pictures" / "frankfurt" / "frankfurt_000000.png").is_file()
+
+
+def test_pictures_never_lie_outside(tmp_path: Path):
+    sample = tiny_sample(SQUARE, seed=0) | {"name": "../../labels"}
+    trainer = tiny_trainer(tmp_path / "a" / "b", callbacks=[PictureWriter()])
+    with pytest.raises(UserError, match=r"'\.\./\.\./labels\.png': cannot be the name of a file in .*pictures"):
+        trainer.validate(tiny_task(), datamodule=TinyData(val=[sample]), verbose=False)
+    assert not list(tmp_path.rglob("labels*"))
+
+
+def test_predictions_never_lie_outside(tmp_path: Path):
+    sample = tiny_sample(SQUARE, seed=0) | {"name": "../../labels"}
+    trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(tmp_path / "a" / "out")])
+    with pytest.raises(UserError, match=r"'\.\./\.\./labels\.png': cannot be the name of a file in .*out"):
+        trainer.predict(tiny_task(), evaluation_loader([sample], num_workers=0))
+    assert not list(tmp_path.rglob("labels*"))
 
 
 def test_wandb_gets_one_panel_per_validation(tmp_path: Path):

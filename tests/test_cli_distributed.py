@@ -1,6 +1,11 @@
-"""Two CPU processes give exactly the metrics of one."""
+"""Two CPU processes give exactly the metrics of one. If one of them cannot go on, the other ends too."""
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +37,11 @@ def two_size_camvid(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two_process_run(voc, tmp_path_factory):
-    """The run folder of a fit with two processes."""
+    """The run folder of a fit with two processes. The encoder has a last stage that the network does not use."""
     runs = tmp_path_factory.mktemp("runs")
-    options = [*fit_options(voc, runs, "VOCDataModule"), "--trainer.max_epochs=1", "--data.skip_broken=1"]
-    run_with_two("fit", runs, *options)
+    encoder = ["--model.network.encoder_name=tu-test_efficientnet.r160_in1k", "--model.network.encoder_depth=4"]
+    options = [*fit_options(voc, runs, "VOCDataModule"), *encoder, "--model.network.decoder_channels=[16,16,16]"]
+    run_with_two("fit", runs, *options, "--trainer.max_epochs=1", "--data.skip_broken=1")
     return only_run(runs)
 
 
@@ -118,3 +124,51 @@ def test_fit_logs_match_one_process(two_process_run, validated_with_one):
         assert float(within_fit[f"val/{key}"]) == pytest.approx(found[key], abs=1e-6)
     for name, iou in found["per_class_iou"].items():
         assert float(within_fit[f"val/iou/{name}"]) == pytest.approx(iou, abs=1e-6), name
+
+
+def start_endless_fit(data: Path, folder: Path, *options: str) -> tuple[subprocess.Popen[str], int]:
+    """Start a fit with two processes; return it and the id of its second process once an epoch is finished."""
+    command = [sys.executable, "-m", "refinenet_pl", "fit", *fit_options(data, folder / "runs"), *options]
+    endless = ["--trainer.devices=2", "--trainer.max_epochs=100000"]
+    process = subprocess.Popen([*command, *endless], cwd=folder, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(folder.glob("runs/*/*/checkpoints/last.ckpt")):
+        time.sleep(0.2)
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return process, int(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_killed_process_ends_the_other(fake_camvid, tmp_path):
+    process, child = start_endless_fit(fake_camvid, tmp_path, "--trainer.strategy=ddp")
+    os.kill(child, signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    # Lightning may see that the child is gone, and kill the main process, before the connection is found closed.
+    assert process.returncode in (1, -signal.SIGKILL)
+    if process.returncode == 1:
+        assert "refinenet: error: another process of this run failed" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_process_that_stands_still_ends_the_other(fake_camvid, tmp_path):
+    patience = ["--trainer.strategy=DDPStrategy", "--trainer.strategy.timeout=0:01:30"]
+    process, child = start_endless_fit(fake_camvid, tmp_path, *patience)
+    os.kill(child, signal.SIGSTOP)
+    try:
+        _, errors = process.communicate(timeout=240)
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert process.returncode == 1
+    assert "did not answer in time" in errors
+
+
+@pytest.mark.parametrize(("train", "val", "images"), [(4, 1, "1 images"), (1, 2, "batch_size=2")])
+def test_fewer_images_than_processes(train, val, images, tmp_path):
+    root = make_camvid(tmp_path / "camvid", train=train, val=val)
+    options = [*fit_options(root, tmp_path / "runs"), "--trainer.devices=2", "--trainer.strategy=ddp"]
+    done = refinenet_process(tmp_path, "fit", *options, "--trainer.max_epochs=1")
+    assert done.returncode == 2
+    assert images in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/*/*/checkpoints/*.ckpt"))

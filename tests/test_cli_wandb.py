@@ -1,11 +1,16 @@
 """An offline W&B run, read from its files."""
 
+import socket
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from helpers.commands import fit_options, only_run, refinenet_process
 from helpers.wandb_reader import read_offline_run
 
+from refinenet_pl.cli import wandb_run
+from refinenet_pl.cli.wandb_run import answers
 from refinenet_pl.runs import RunFolder
 
 
@@ -20,7 +25,7 @@ def run(fake_camvid, tmp_path_factory):
         patch.setenv("NETRC", str(folder / ".netrc"))
         done = refinenet_process(
             folder, "fit", *options, "--trainer.logger=WandbLogger", "--trainer.logger.project=trial",
-            "--trainer.max_epochs=2",
+            "--trainer.max_epochs=2", "--experiment=x#1: odd?",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         first = only_run(folder / "runs")
@@ -33,6 +38,8 @@ def test_run_has_config_and_metrics(run):
     logged = read_offline_run(run / "wandb")
     assert logged["project"] == "trial"
     assert run.name in logged["id"]
+    assert logged["exit"] == 0
+    assert not set(logged["id"]) & set(":;,#?/' "), "W&B refuses these in an id"
     saved = RunFolder(run).read_config()
     assert logged["config"]["model"]["network"] == saved["model"]["network"]
     validations = [row for row in logged["history"] if "val/miou" in row]
@@ -51,10 +58,51 @@ def test_validation_logs_one_panel(run):
         assert found.stat().st_size > 0
 
 
-def test_resume_keeps_the_id(run, tmp_path):
+def test_resume_keeps_the_id(run, tmp_path, monkeypatch):
+    """It resumes with an account, but without a way to the server."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     checkpoint = RunFolder(run).last_checkpoint
     done = refinenet_process(tmp_path, "fit", "--ckpt_path", checkpoint, "--trainer.max_epochs=3")
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("W&B: no answer from http://127.0.0.1:9; this run stays offline") == 1
     ids = {read_offline_run(folder)["id"] for folder in (run / "wandb").glob("offline-run-*")}
     assert len(list((run / "wandb").glob("offline-run-*"))) == 2
     assert len(ids) == 1
+
+
+def test_failed_run_is_no_success(fake_camvid, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    options = [*fit_options(fake_camvid, tmp_path / "runs"), "--trainer.logger=WandbLogger", "--pictures=0"]
+    stopping = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/nothing"]
+    done = refinenet_process(tmp_path, "fit", *options, *stopping, "--trainer.max_epochs=1")
+    assert done.returncode == 2, done.stderr
+    assert "val/nothing" in done.stderr
+    logged = read_offline_run(only_run(tmp_path / "runs") / "wandb")
+    assert [row for row in logged["history"] if "val/miou" in row]
+    assert logged["exit"] == 2
+
+
+def test_server_that_answers_with_an_error():
+    class NotFound(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), NotFound) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        assert answers(f"http://127.0.0.1:{server.server_port}")
+
+
+def test_server_that_says_nothing(monkeypatch):
+    monkeypatch.setattr(wandb_run, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert not answers(f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+
+def test_no_server(monkeypatch):
+    monkeypatch.setattr(wandb_run, "PATIENCE", 0.2)
+    assert not answers("http://no-such-host.invalid")

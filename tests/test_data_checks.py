@@ -208,6 +208,15 @@ def test_skipping_leaves_an_order(tmp_path):
     assert len([name for batch in data.train_dataloader() for name in batch["name"]]) == 4
 
 
+def test_no_sample_is_left(tmp_path):
+    make_camvid(tmp_path, train=1, val=1)
+    (tmp_path / "train" / "train_0.png").write_bytes(b"")
+    data = CamVidDataModule(tmp_path, num_workers=0, skip_broken=1)
+    data.setup("fit")
+    with pytest.raises(UserError, match="the training split has only 0 images"):
+        data.train_dataloader()
+
+
 def test_broken_sample_stops_by_default(tmp_path):
     break_samples(make_camvid(tmp_path, train=5, val=4))
     with pytest.raises(UserError, match=r"train_1\.png: cannot be read"):

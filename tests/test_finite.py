@@ -1,6 +1,8 @@
 """A NaN or infinite loss or gradient stops a training before the weights change."""
 
+import io
 import re
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from refinenet_pl.errors import Fault
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.ema import EMA
 from refinenet_pl.training.finite import MAX_SKIPPED_STEPS, StopOnNonFinite
+from refinenet_pl.training.replay import read_replay, replay
 
 CONFIG = {"model": {}}
 
@@ -48,13 +51,20 @@ def finite(value) -> bool:
 
 
 @pytest.fixture(scope="module")
-def stopped_run(fake_camvid, tmp_path_factory):
-    """The run folder of a training whose third step is NaN: in the second epoch of two steps each."""
+def stopped(fake_camvid, tmp_path_factory):
+    """Run folder and message of a training whose third step is NaN: in the second epoch of two steps each."""
     runs = tmp_path_factory.mktemp("runs")
     options = [*fit_options(fake_camvid, runs), "--model.loss=helpers.bad_steps.NaNAt", "--model.loss.call=3"]
-    with pytest.MonkeyPatch.context() as patch:
+    message = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(message):
         assert refinenet(patch, "fit", *options, "--trainer.max_epochs=3") == 1
-    return only_run(runs)
+    return only_run(runs), message.getvalue()
+
+
+@pytest.fixture
+def stopped_run(stopped):
+    """The run folder alone."""
+    return stopped[0]
 
 
 def test_checkpoints_stay_whole(stopped_run):
@@ -65,6 +75,12 @@ def test_checkpoints_stay_whole(stopped_run):
         assert finite(content["state_dict"])
         assert finite(content["optimizer_states"])
     assert not run.finished, "no evaluation follows a fault"
+
+
+def test_last_good_checkpoint_is_named(stopped):
+    folder, message = stopped
+    assert "step 2 (epoch 1): the loss is nan" in message
+    assert re.search(rf"last good checkpoint: {folder}/checkpoints/(last|best)\.ckpt\n", message)
 
 
 def test_fault_is_told(fake_camvid, tmp_path, monkeypatch, capsys):
@@ -203,7 +219,6 @@ def test_overflow_of_an_update_is_not_saved(tmp_path):
 
 def test_replay_draws_the_same_dropout(tmp_path):
     """The loss of the step that is run again is that of the training, although dropout is random."""
-    from refinenet_pl.training.replay import read_replay, replay
 
     class Loss(pl.Callback):
         seen = 0.0

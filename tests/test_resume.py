@@ -152,7 +152,7 @@ def test_goes_on_after_a_signal(length, batches, in_validation, validations, roo
     whole = train(tmp_path / "whole", root, **options)
     interruption = Interruption(tmp_path / "part" / "checkpoints" / "last.ckpt")
     stop = RequestStop(interruption, batches, in_validation)
-    with pytest.raises(Interrupted, match="SIGTERM at step [0-9]+; .*fit --ckpt_path .*last.ckpt") as stopped:
+    with pytest.raises(Interrupted, match=r"SIGTERM at step [0-9]+; .*fit --ckpt_path .*last.ckpt") as stopped:
         train(tmp_path / "part", root, callbacks=(stop, interruption), every_n_steps=100, **options)
     assert stopped.value.status == 143
     assert interruption.checkpoint is not None

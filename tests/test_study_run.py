@@ -265,11 +265,6 @@ def test_two_commands_share_the_cells(tmp_path):
         assert len((run.read_history() or {})["parts"]) == 1
 
 
-def child_processes(process: int) -> list[int]:
-    """Return the children of a process; Linux only."""
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
 def test_dry_run_estimates_the_time(tmp_path):
     path = write_study(tmp_path, factors={"pooling": {"none": POOLING["none"]}}, seeds=[0, 1])
     done = run_study(tmp_path, path, "--dry-run")

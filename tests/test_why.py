@@ -10,11 +10,14 @@ import pytest
 import torch
 from helpers.commands import fit_options, only_run, refinenet
 from helpers.planted import edited
+from helpers.probes import same
+from helpers.tiny_fit import TinyData, tiny_task, tiny_trainer
 from PIL import Image
 
 from refinenet_pl.networks import LightWeightRefineNet
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.differences import step_difference
+from refinenet_pl.training.first_steps import FirstSteps
 
 # Whole images, so that a planted pixel is seen. Nothing is validated.
 BASE = (
@@ -213,17 +216,26 @@ def test_fingerprint_has_no_paths(base_run, fake_camvid):
     assert manifest["data"]["train"]["samples"] == 5
 
 
-def test_record_changes_no_figure(base_run, fake_camvid, tmp_path):
+def test_record_changes_no_figure(tmp_path):
     """The record of the first steps leaves the weights as they are without it."""
-    from helpers.probes import same
-    from helpers.tiny_fit import TinyData, tiny_task, tiny_trainer
-
-    from refinenet_pl.training.first_steps import FirstSteps
-
-    tasks = [tiny_task(), tiny_task()]
-    for task, callbacks in zip(tasks, ([], [FirstSteps()]), strict=True):
+    tasks, record = [tiny_task(), tiny_task()], FirstSteps()
+    for task, callbacks in zip(tasks, ([], [record]), strict=True):
         torch.manual_seed(3)
         tiny_trainer(tmp_path, callbacks=callbacks, max_epochs=3, limit_val_batches=0).fit(task, datamodule=TinyData())
     assert same(dict(tasks[0].state_dict()), dict(tasks[1].state_dict()))
-    assert all(not module._forward_hooks for module in tasks[1].network.modules()), "the hooks are removed"
+    assert len(record.steps) == 3, "it stops observing after three of six steps"
     assert RunFolder(tmp_path).first_steps.is_file()
+
+
+def test_resumed_training_keeps_the_record(tmp_path):
+    """The record is of the first steps of a run, not of those after it was resumed."""
+    run, checkpoint = RunFolder(tmp_path), tmp_path / "one.ckpt"
+    first = tiny_trainer(tmp_path, callbacks=[FirstSteps()], max_epochs=1, limit_val_batches=0)
+    first.fit(tiny_task(), datamodule=TinyData())
+    first.save_checkpoint(checkpoint)
+    assert len(json.loads(run.first_steps.read_text())["steps"]) == 2, "an epoch has two batches"
+    before = run.first_steps.read_bytes()
+    second = tiny_trainer(tmp_path, callbacks=[FirstSteps()], max_epochs=3, limit_val_batches=0)
+    second.fit(tiny_task(), datamodule=TinyData(), ckpt_path=checkpoint, weights_only=True)
+    assert second.global_step == 6
+    assert run.first_steps.read_bytes() == before

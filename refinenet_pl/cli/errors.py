@@ -50,7 +50,7 @@ ADVICE = {
     r"Failed to find C(\+\+)? compiler|Cannot find a working triton": (
         "the network cannot be compiled on this machine; add --model.compile false"
     ),
-    r"PytorchStreamWriter failed|No space left on device|file write failed": (
+    r"PytorchStreamWriter failed|unexpected pos \d+ vs|No space left on device|file write failed": (
         "a file cannot be written; is the disk full?"
     ),
 }

@@ -135,7 +135,7 @@ class SegmentationDataModule(pl.LightningDataModule):
         if not all(isinstance(dataset, SegmentationDataset) for dataset in datasets):
             return  # a subclass has datasets of its own
         for split, dataset in zip(splits, datasets, strict=True):
-            if self.skip_broken and split not in self._read_splits:
+            if self.skip_broken > 0 and split not in self._read_splits:
                 self._leave_out_broken(split, dataset)
         if stage == "fit":
             training, validation = datasets

@@ -76,13 +76,13 @@ def warn_absent_classes(dataset: SegmentationDataset, class_names: Sequence[str]
         if monotonic() - started > SECONDS:
             break
     looked_at = f"{read} of {len(dataset)} training label images" if read < len(dataset) else f"{read} label images"
-    if not found[:IGNORE_INDEX].any():
+    if read and not found[:IGNORE_INDEX].any():
         raise UserError(
             f"all pixels of the {looked_at} looked at are ignored (class index {IGNORE_INDEX}), such as in "
             f"{dataset.samples[0].mask}. Check the values of the label images: classes are 0..{len(class_names) - 1}."
         )
     absent = [name for index, name in enumerate(class_names) if not found[index]]
-    if absent:
+    if read and absent:
         ignored = found[IGNORE_INDEX] / found.sum()
         rank_zero_only(print)(
             f"warning: none of the {looked_at} looked at contains {join(absent, limit=20)}; {100 * ignored:.0f} % of "

@@ -20,7 +20,7 @@ from refinenet_pl.studies.study import Cell
 RESULTS_SECONDS = 120
 """How long to wait for results. A shared file system shows the files of another machine with a delay."""
 ENDED_FROM_OUTSIDE = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
-"""Exit statuses of a training after SIGTERM. Lightning's is 0 or 143, by version; 0 comes without results then."""
+"""Exit statuses of a training after SIGTERM, with its checkpoint or without. 0 comes without results then."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class CellGroupJob(Checkpointable):
 
     All tasks run the same commands. Lightning reads the rank of each process from the environment. After a timeout or
     a preemption the same job is queued again (`Checkpointable`). It then finds the unfinished cells anew, and an
-    interrupted training resumes from its last finished epoch.
+    interrupted training resumes from its last checkpoint.
 
     Attributes:
         group: The cells to finish.

@@ -40,8 +40,8 @@ class CheckpointFiles(TorchCheckpointIO):
         except (OSError, RuntimeError, BadZipFile) as error:
             kept = f"The checkpoint before it is kept: {path}. " if Path(path).is_file() else ""
             raise UserError(
-                f"cannot write the checkpoint {path}: {reason(error)}. {kept}Training stops; make room for at least "
-                f"{size(checkpoint) / 1e6:.0f} MB, then go on from the newest checkpoint with --ckpt_path"
+                f"cannot write the checkpoint {path}: {reason(error)}. {kept}Training stops. Check the disk and its "
+                f"free space (it needs about {size(checkpoint) / 1e6:.0f} MB), then go on with --ckpt_path"
             ) from error
 
     def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:

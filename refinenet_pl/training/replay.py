@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
-from refinenet_pl.text import join
 from refinenet_pl.training.first_non_finite import FirstNonFinite
 from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint
 
@@ -171,9 +170,12 @@ class RestoreState(Callback):
 
 def forward_line(caught: Sequence[warnings.WarningMessage]) -> str:
     """Return the line of code that called the operation of the anomaly, from torch's warning about it."""
+    libraries = str(Path(torch.__file__).parent)
     for warning in caught:
-        places = re.findall(r'File "(.+)", line (\d+), in (\w+)\n\s+(.+)', str(warning.message))
-        if "Error detected in" in str(warning.message) and places:
-            file, line, function, code = places[-1]
-            return f"; it belongs to {join([f'{file}:{line}', f'{function}: {code}'])}"
+        if "Error detected in" in str(warning.message):
+            places = re.findall(r'File "(.+)", line (\d+), in \w+\n\s+(.+)', str(warning.message))
+            outside = [place for place in places if not place[0].startswith(libraries)]
+            if outside:
+                file, line, text = outside[-1]
+                return f"; it belongs to {file}:{line}: {text}"
     return ""

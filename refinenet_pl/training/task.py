@@ -87,8 +87,8 @@ class SegmentationTask(pl.LightningModule):
         self.segmenter = Segmenter(network, preprocessing, inference, self.layout)
         self.normalize = self.segmenter.normalize
         self.loss = loss or CrossEntropy()
-        # A function, because copies of the task share it, such as that of averaged weights. What the command line passes
-        # refers to the whole trainer, which cannot be copied once it has started other processes.
+        # A function, because copies of the task, such as that of averaged weights, share it. What the command line
+        # passes refers to the whole trainer, which cannot be copied once it has started other processes.
         self.optimizer = lambda parameters: optimizer(parameters)
         self.encoder_lr_factor = encoder_lr_factor
         self.decay_norms_and_biases = decay_norms_and_biases

@@ -100,7 +100,7 @@ def equal(first: Any, second: Any) -> bool:
 
 
 def train_with_kills(folder: Path, options: list[str], seconds: float, kills: int, counts: Counts) -> RunFolder:
-    """Train to the end; kill it at most `kills` times, each after a random part of the uninterrupted training's time."""
+    """Train to the end; kill it at most `kills` times, after a random part of an uninterrupted training's time."""
     while True:
         runs = list((folder / "runs").glob("*/*"))
         run = RunFolder(runs[0]) if runs else None
