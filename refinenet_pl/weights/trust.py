@@ -144,7 +144,9 @@ def _refuse(findings: Mapping[str, str], source: str | Path, advice: str) -> Non
 
 
 def class_paths(config: Any) -> set[str]:
-    """Return the paths of all classes that a configuration names."""
+    """Return the paths of all classes that a configuration names, with `class_path` or as text alone."""
+    if isinstance(config, str):
+        return {config} if _is_path_of_class(config) else set()
     if isinstance(config, Mapping):
         named = {config["class_path"]} if isinstance(config.get("class_path"), str) else set()
         return named.union(*map(class_paths, config.values()))
@@ -289,8 +291,11 @@ def _is_allowed_text(key: str, value: str) -> bool:
 
 def _is_no_class(value: str) -> bool:
     """Return whether a text cannot be read as a path of a class, or as one in YAML or JSON."""
-    importable = "." in value and all(part.isidentifier() for part in value.split("."))
-    return not importable and "class_path" not in value and not set("{}\\") & set(value)
+    return not _is_path_of_class(value) and "class_path" not in value and not set("{}\\") & set(value)
+
+
+def _is_path_of_class(value: str) -> bool:
+    return "." in value and all(part.isidentifier() for part in value.split("."))
 
 
 def _is_flat(value: Any) -> bool:
