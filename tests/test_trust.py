@@ -12,6 +12,7 @@ from helpers.checkpoints import run_settings, small_network, write_checkpoint
 from helpers.commands import fit_options, refinenet
 from helpers.unsafe import NETWORK_MODULE, TOUCH, touch
 
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.cli.continuation import Start
 from refinenet_pl.cli.run_recorder import RunRecorder
 from refinenet_pl.errors import UserError
@@ -20,7 +21,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import trust_options
 from refinenet_pl.studies.study import Cell
 from refinenet_pl.training.replay import REPLAY_KEY
-from refinenet_pl.weights.trust import check_config, class_paths
+from refinenet_pl.weights.trust import check_config
 
 
 def test_replay_file_cannot_run_code(tmp_path, monkeypatch, capsys):
@@ -133,7 +134,10 @@ def test_each_class_is_named():
 
 
 def test_study_trusts_its_own_classes_only():
-    cell: dict[str, Any] = {"model": {"network": {"class_path": "own.Net"}}, "trainer": {"callbacks": [{"class_path": "own.Callback"}]}}
+    cell: dict[str, Any] = {
+        "model": {"network": {"class_path": "own.Net"}},
+        "trainer": {"callbacks": [{"class_path": "own.Callback"}]},
+    }
     cell["model"]["loss"] = "own.Loss"  # short for a class without arguments
     cell["data"] = {"root": "/data/a.b", "batch_size": 2}
     assert class_paths(cell) == {"own.Net", "own.Callback", "own.Loss"}

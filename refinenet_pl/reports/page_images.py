@@ -12,6 +12,7 @@ from PIL import Image
 from pytorch_lightning.cli import instantiate_class
 from rich.progress import track
 
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image
@@ -19,7 +20,7 @@ from refinenet_pl.files import path_inside
 from refinenet_pl.images import read_mask
 from refinenet_pl.reports.seed_runs import SeedRun
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.weights.trust import check_section, class_paths
+from refinenet_pl.weights.trust import check_section
 
 COUNT = 24
 """Images per dataset. A page with half a dozen rows then takes a few megabytes."""

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from rich.progress import track
 
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import save_picture
 from refinenet_pl.files import path_inside
@@ -16,7 +17,7 @@ from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.commands import REFINENET, trust_options
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.study import Study
-from refinenet_pl.weights.trust import check_section, class_paths
+from refinenet_pl.weights.trust import check_section
 
 
 def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs"), trust: bool = False) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.studies.folders import CellFolder, cell_folder
 from refinenet_pl.studies.study import Cell, Study, row_name
 from refinenet_pl.text import join
-from refinenet_pl.weights.trust import class_paths
 
 REFINENET = [sys.executable, "-m", "refinenet_pl"]
 

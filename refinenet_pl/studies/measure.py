@@ -9,13 +9,13 @@ from pathlib import Path
 import yaml
 from rich.progress import track
 
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.folders import cell_folder, study_folder
 from refinenet_pl.studies.study import Cell, Study
-from refinenet_pl.weights.trust import check_section, class_paths
 
 
 def inference_file(study: Study, runs: Path) -> Path:
@@ -58,6 +58,8 @@ def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
+    from refinenet_pl.weights.trust import check_section  # imports torch, which a study needs only here
+
     model = run.read_config().get("model")
     if not isinstance(model, dict) or not isinstance(model.get("network"), dict):
         raise UserError(f"{run.config}: found no network in section `model`, which `refinenet fit` saves")

@@ -21,6 +21,7 @@ import segmentation_models_pytorch as smp
 from segmentation_models_pytorch.base import SegmentationModel
 
 from refinenet_pl import networks
+from refinenet_pl.class_paths import class_paths, is_class_path
 from refinenet_pl.errors import UserError
 from refinenet_pl.text import join
 
@@ -141,16 +142,6 @@ def _refuse(findings: Mapping[str, str], source: str | Path, advice: str) -> Non
             f"{source}: its configuration asks for what the file of a stranger may not choose, so nothing of it was "
             f"imported or run: {found}. {advice}"
         )
-
-
-def class_paths(config: Any) -> set[str]:
-    """Return the paths of all classes that a configuration names, with `class_path` or as text alone."""
-    if isinstance(config, str):
-        return {config} if _is_path_of_class(config) else set()
-    if isinstance(config, Mapping):
-        named = {config["class_path"]} if isinstance(config.get("class_path"), str) else set()
-        return named.union(*map(class_paths, config.values()))
-    return set().union(*map(class_paths, config)) if isinstance(config, list) else set()
 
 
 @dataclass(frozen=True)
@@ -291,11 +282,7 @@ def _is_allowed_text(key: str, value: str) -> bool:
 
 def _is_no_class(value: str) -> bool:
     """Return whether a text cannot be read as a path of a class, or as one in YAML or JSON."""
-    return not _is_path_of_class(value) and "class_path" not in value and not set("{}\\") & set(value)
-
-
-def _is_path_of_class(value: str) -> bool:
-    return "." in value and all(part.isidentifier() for part in value.split("."))
+    return not is_class_path(value) and "class_path" not in value and not set("{}\\") & set(value)
 
 
 def _is_flat(value: Any) -> bool:
