@@ -116,7 +116,7 @@ def test_gradient_is_named(fake_camvid, tmp_path, monkeypatch, capsys):
     assert refinenet(monkeypatch, "replay", RunFolder(only_run(tmp_path)).replay, "--trust") == 1
     told = capsys.readouterr().out
     assert "MulBackward0 is the first operation that returns NaN" in told, "the square root gives infinity"
-    assert "faults.py" in told, "the line of the user's code"
+    assert "bad_steps.py" in told, "the line of the user's code"
 
 
 def test_trial_run_stops_too(fake_camvid, tmp_path, monkeypatch):

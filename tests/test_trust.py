@@ -2,17 +2,17 @@
 
 import json
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from helpers.checkpoints import ARGUMENTS, run_settings, small_network, write_checkpoint
+from helpers.checkpoints import run_settings, small_network, write_checkpoint
 from helpers.commands import fit_options, refinenet
-from helpers.unsafe import TOUCH, touch
+from helpers.unsafe import NETWORK_MODULE, TOUCH, touch
 
+from refinenet_pl.class_paths import class_paths
 from refinenet_pl.cli.continuation import Start
 from refinenet_pl.cli.run_recorder import RunRecorder
 from refinenet_pl.errors import UserError
@@ -21,9 +21,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import trust_options
 from refinenet_pl.studies.study import Cell
 from refinenet_pl.training.replay import REPLAY_KEY
-from refinenet_pl.weights.trust import check_config, class_paths
-
-NETWORK = "refinenet_pl.networks.LightWeightRefineNet"
+from refinenet_pl.weights.trust import check_config
 
 
 def test_replay_file_cannot_run_code(tmp_path, monkeypatch, capsys):
@@ -37,24 +35,37 @@ def test_replay_file_cannot_run_code(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "victim").exists()
 
 
-@pytest.mark.parametrize("argument", ["activation", "aux_params"])
-def test_trusted_file_runs_its_code(argument, tmp_path, monkeypatch, capsys):
-    """The payload of these tests works where a network's argument has no type that excludes it."""
-    victim = tmp_path / "victim"
-    value = touch(victim) if argument == "activation" else {"pooling": touch(victim), "classes": 3}
-    network = {"class_path": NETWORK, "init_args": ARGUMENTS | {argument: value}}
-    path = write_checkpoint(tmp_path / "a.ckpt", small_network(), run_settings(network=network))
-    command = ["predict", "--ckpt_path", path, "--images", tmp_path, "--output", tmp_path / "out"]
-    assert refinenet(monkeypatch, *command) == 2
-    assert TOUCH in capsys.readouterr().err
-    assert not victim.exists()
-    with suppress(Exception):  # the network cannot use what the payload returns
-        refinenet(monkeypatch, *command, "--trust")
-    for _ in range(100):  # a process of its own creates the file
-        if victim.exists():
-            return
-        time.sleep(0.1)
-    pytest.fail("the payload did not run")
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        ("predict", "model.loss"),
+        ("predict", "model.optimizer"),
+        ("validate", "model.schedule"),
+        ("validate", "data"),
+        ("fit", "trainer.callbacks"),
+        ("fit", "trainer.logger"),
+        ("fit", "trainer.strategy"),
+    ],
+)
+def test_trusted_file_runs_its_code(command, key, tmp_path, monkeypatch, capsys):
+    """The payload works in each place. With --trust, it runs before its type is refused."""
+    module = f"own_{time.time_ns()}"  # Python imports a module once per process
+    (tmp_path / f"{module}.py").write_text(NETWORK_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = {"class_path": f"{module}.Payload"}
+    config = run_settings()
+    section, _, name = key.partition(".")
+    if name:
+        config[section][name] = [spec] if name == "callbacks" else spec
+    else:
+        config[section] = spec
+    path = write_checkpoint(tmp_path / "a.ckpt", small_network(), config)
+    words = [command, "--ckpt_path", path]
+    assert refinenet(monkeypatch, *words) == 2
+    assert f"{key} is {module}.Payload" in capsys.readouterr().err
+    assert not (tmp_path / "imported").exists()
+    assert refinenet(monkeypatch, *words, "--trust") == 2
+    assert (tmp_path / "imported").exists()
 
 
 def test_fine_tuning_takes_weights_only(fake_camvid, tmp_path, monkeypatch):
@@ -123,9 +134,14 @@ def test_each_class_is_named():
 
 
 def test_study_trusts_its_own_classes_only():
-    cell = {"model": {"network": {"class_path": "own.Net"}}, "trainer": {"callbacks": [{"class_path": "own.Callback"}]}}
-    assert class_paths(cell) == {"own.Net", "own.Callback"}
-    assert trust_options(Cell({}, 0, cell)) == ["--trust", "own.Callback", "own.Net"]
+    model = {"network": {"class_path": "own.Net"}, "loss": "own.Loss"}  # short for a class without arguments
+    cell: dict[str, Any] = {"model": model, "trainer": {"callbacks": [{"class_path": "own.Callback"}]}}
+        "model": {"network": {"class_path": "own.Net"}},
+        "trainer": {"callbacks": [{"class_path": "own.Callback"}]},
+    }
+    cell["data"] = {"root": "/data/a.b", "batch_size": 2}
+    assert class_paths(cell) == {"own.Net", "own.Callback", "own.Loss"}
+    assert trust_options(Cell({}, 0, cell)) == ["--trust", "own.Callback", "own.Loss", "own.Net"]
     assert trust_options(Cell({}, 0, {"model": {"loss": None}})) == []
 
 

@@ -58,13 +58,11 @@ def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
+    from refinenet_pl.weights.trust import check_section  # imports torch, which a study needs only here
+
     model = run.read_config().get("model")
     if not isinstance(model, dict) or not isinstance(model.get("network"), dict):
         raise UserError(f"{run.config}: found no network in section `model`, which `refinenet fit` saves")
-    if "encoder_weights" in (model["network"].get("init_args") or {}):
-        model["network"]["init_args"]["encoder_weights"] = None  # costs do not depend on the weights
-    from refinenet_pl.weights.trust import check_section  # imports torch, which a study needs only here
-
     settings = {"network": model["network"], "inference": model.get("inference")}
     for key, section in settings.items():
         advice = f"Delete {run.path}, or name the class in the study"

@@ -21,7 +21,7 @@ import segmentation_models_pytorch as smp
 from segmentation_models_pytorch.base import SegmentationModel
 
 from refinenet_pl import networks
-from refinenet_pl.class_paths import class_paths
+from refinenet_pl.class_paths import class_paths, is_class_path
 from refinenet_pl.errors import UserError
 from refinenet_pl.text import join
 
@@ -282,8 +282,7 @@ def _is_allowed_text(key: str, value: str) -> bool:
 
 def _is_no_class(value: str) -> bool:
     """Return whether a text cannot be read as a path of a class, or as one in YAML or JSON."""
-    importable = "." in value and all(part.isidentifier() for part in value.split("."))
-    return not importable and "class_path" not in value and not set("{}\\") & set(value)
+    return not is_class_path(value) and "class_path" not in value and not set("{}\\") & set(value)
 
 
 def _is_flat(value: Any) -> bool:
