@@ -83,14 +83,14 @@ def main(args: Sequence[str] | None = None) -> int:
         check_config_files(options)
         import_module(COMMANDS[name].module).run(name, options)
     except KeyboardInterrupt:
-        return 130
+        return tell_wandb(130)
     except Exception as error:
         told = error if isinstance(error, UserError) else explain(error)
         if told is None:
             raise
         # A worker process wraps the message in its own traceback. The last message is the one for the user.
         print(f"refinenet: error: {str(told).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
-        return told.status
+        return tell_wandb(told.status)
     return 0
 
 
@@ -98,6 +98,17 @@ def explain(error: Exception) -> UserError | None:
     """Return what to tell the user about another package's error; None if it may be a fault of this package."""
     # Imported only here: it loads torch, which some commands do not need.
     return import_module("refinenet_pl.cli.errors").explain(error)
+
+
+def tell_wandb(status: int) -> int:
+    """Record with W&B, if it logs this run, that the command fails; return the status.
+
+    W&B learns a process's status by replacing `sys.exit`. In `sys.exit(main())` that is too late.
+    """
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=status)
+    return status
 
 
 def write_any_letter() -> None:
