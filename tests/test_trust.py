@@ -136,9 +136,6 @@ def test_each_class_is_named():
 def test_study_trusts_its_own_classes_only():
     model = {"network": {"class_path": "own.Net"}, "loss": "own.Loss"}  # short for a class without arguments
     cell: dict[str, Any] = {"model": model, "trainer": {"callbacks": [{"class_path": "own.Callback"}]}}
-        "model": {"network": {"class_path": "own.Net"}},
-        "trainer": {"callbacks": [{"class_path": "own.Callback"}]},
-    }
     cell["data"] = {"root": "/data/a.b", "batch_size": 2}
     assert class_paths(cell) == {"own.Net", "own.Callback", "own.Loss"}
     assert trust_options(Cell({}, 0, cell)) == ["--trust", "own.Callback", "own.Loss", "own.Net"]

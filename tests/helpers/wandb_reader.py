@@ -13,7 +13,7 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:
-    """Read id, project, group, configuration, history and exit status of the only .wandb file in `folder`."""
+    """Read id, project, group, configuration, history and exit status from the only .wandb file in `folder`."""
     (path,) = folder.rglob("*.wandb")
     run: dict[str, Any] = {"id": None, "project": None, "group": None, "config": {}, "history": [], "exit": None}
     for data in _records(path.read_bytes()):
