@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.plugins import CheckpointIO
+from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 
 import refinenet_pl.networks
@@ -217,8 +218,12 @@ class TrainingCLI(LightningCLI):
             kwargs["strategy"] = training_strategy(self.config_init[self.subcommand].trainer.strategy)
         plugins = self.config_init[self.subcommand].trainer.plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
+        kwargs["plugins"] = list(plugins)
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            kwargs["plugins"] = [*plugins, CheckpointFiles()]
+            kwargs["plugins"].append(CheckpointFiles())
+        if SLURMEnvironment.detect() and not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+            # Interruption saves and requeues: Lightning's own way leaves a checkpoint that a new run folder hides.
+            kwargs["plugins"].append(SLURMEnvironment(auto_requeue=False))
         return super().instantiate_trainer(default_root_dir=str(self.run_folder.path), **kwargs)
 
     def before_fit(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ class Interruption(Callback):
 
     A second Ctrl-C ends the processes at once. So does a step that takes longer than `SECONDS`, for example because
     another process has failed. The command ends with status 128 + signal: 130 for Ctrl-C, 143 for SIGTERM.
+
+    In a SLURM job, SIGUSR1 asks for the same, and for a new start of the job: SLURM sends it before the time limit if
+    the job has `--signal=SIGUSR1@90`.
 
     Args:
         checkpoint: The file that the training resumes from; None if there is none, as in an evaluation. The message
@@ -71,7 +75,7 @@ class Interruption(Callback):
     def install(self) -> None:
         """Install the signal handlers. Lightning's would be in the way: with several processes they can block."""
         if threading.current_thread() is threading.main_thread():
-            for signum in SIGNALS:
+            for signum in (*SIGNALS, *([signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else [])):
                 signal.signal(signum, self.handle)
 
     def stop_if_asked(self, trainer: pl.Trainer) -> None:
@@ -88,6 +92,8 @@ class Interruption(Callback):
         at = f" at step {trainer.global_step}" if fitting else ""
         # The first process started the others. It is killed if one of them ends with another status than 0.
         status = 128 + self.received if trainer.is_global_zero else 0
+        if self.received == signal.SIGUSR1 and trainer.is_global_zero:
+            advice = f"; {queue_again()}"
         raise Interrupted(f"stopped by {name_of(self.received)}{at}{advice}", status)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -131,6 +137,17 @@ class Interruption(Callback):
     on_predict_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
 
+def queue_again() -> str:
+    """Ask SLURM to start this job again, and return what came of it."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+    try:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"the job {job} is not queued again: {error}"
+    return f"the job {job} is {'queued again' if done.returncode == 0 else f'not queued again: {done.stderr.strip()}'}"
+
+
 class Watchdog(threading.Timer):
     """A timer that ends with the command."""
 
@@ -140,7 +157,7 @@ class Watchdog(threading.Timer):
 @contextmanager
 def handlers_restored() -> Iterator[None]:
     """Restore the signal handlers afterwards, and stop what waits for the end of the command."""
-    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    handlers = {signum: signal.getsignal(signum) for signum in (*SIGNALS, signal.SIGUSR1)}
     try:
         yield
     finally:
