@@ -147,7 +147,7 @@ def test_replay_refuses_other_files(stopped_run, tmp_path, monkeypatch, capsys):
         {"precision": "bf16-mixed"},
         {"callbacks": [EMA(0.9)]},
     ],
-    ids=str,
+    ids=["plain", "clipped norm", "clipped values", "bf16", "averaged"],
 )
 def test_weights_are_those_before(tmp_path, options):
     """The third of the calls is NaN; weights and statistics stay those after the second step."""
