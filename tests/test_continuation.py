@@ -2,13 +2,16 @@
 
 import csv
 import hashlib
-import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from helpers.commands import fit_options, only_run, refinenet
 
 from refinenet_pl.locks import try_lock
@@ -185,20 +188,31 @@ def test_experiment_stays_in_its_folder(name, fake_camvid, tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-def test_requeued_job_finds_its_run(fake_camvid, tmp_path, monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_ID", "77")
-    monkeypatch.setenv("SLURM_JOB_NAME", "interactive")  # Lightning then starts the processes itself
-    options = [*fit_options(fake_camvid, tmp_path), "--experiment=job", "--trainer.max_epochs=2"]
-    first = [*options, "--trainer.max_time=00:00:00:00", "--trainer.min_epochs=1"]
-    assert refinenet(monkeypatch, "fit", *first) == 0
-    run = RunFolder(only_run(tmp_path))
-    config = yaml.safe_load(run.config.read_text())
-    config["trainer"]["max_time"] = config["trainer"]["min_epochs"] = None
-    run.config.write_text(yaml.safe_dump(config))
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    checkpoint = torch.load(run.last_checkpoint)
-    checkpoint["refinenet_config"] = run.config.read_text()
-    torch.save(checkpoint, run.last_checkpoint)
-    assert refinenet(monkeypatch, "fit", *options) == 0
-    assert only_run(tmp_path) == run.path
-    assert [part["step"] for part in json.loads(run.history.read_text())["parts"]] == [0, 2]
+def test_requeued_job_continues_its_run(fake_camvid, tmp_path):
+    """SIGUSR1 saves the step and asks for a new start; the same command then continues the run in its folder."""
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "asked"}\n')
+    scontrol.chmod(0o755)
+    # Lightning takes a job of this name for a terminal, and starts the processes itself.
+    job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "interactive", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    options = [*fit_options(fake_camvid, tmp_path / "runs"), "--experiment=job", "--trainer.max_epochs=30"]
+    command = [sys.executable, "-m", "refinenet_pl", "fit", *options]
+    first = subprocess.Popen(command, env={**os.environ, **job}, stderr=subprocess.PIPE, text=True)
+    while first.poll() is None and not list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt")):
+        time.sleep(0.1)
+    first.send_signal(signal.SIGUSR1)
+    _, told = first.communicate(timeout=120)
+    assert first.returncode == 128 + signal.SIGUSR1
+    assert "the job 77 is queued again" in told
+    assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    run = RunFolder(only_run(tmp_path / "runs"))
+    step = torch.load(run.last_checkpoint)["global_step"]
+    again = {**os.environ, **job, "SLURM_RESTART_COUNT": "1"}
+    subprocess.run(command, env=again, check=True, timeout=300)
+    assert only_run(tmp_path / "runs") == run.path
+    assert [part["step"] for part in (run.read_history() or {})["parts"]] == [0, step]
+    assert run.finished
+    # Once it is finished, another start of the job has nothing to do.
+    done = subprocess.run(command, env=again, check=True, timeout=300, capture_output=True, text=True)
+    assert "nothing is left to do" in done.stdout

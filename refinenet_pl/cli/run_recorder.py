@@ -19,7 +19,7 @@ from refinenet_pl.weights.checkpoint import CONFIG_KEY, RUN_KEY
 
 
 class RunRecorder(Callback):
-    """Writes `config.yaml` once, and appends to `history.json` whenever the run is started or continued.
+    """Writes `config.yaml` once, and appends to `history.json` whenever a training is started or continued.
 
     Args:
         start: Where the run starts.
@@ -34,13 +34,18 @@ class RunRecorder(Callback):
         self.recorded = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Record the start of a training, before its first step."""
-        if stage != "fit" or self.recorded or not trainer.is_global_zero:
+        """Record the start, before the first step."""
+        if self.recorded or not trainer.is_global_zero:
             return
         self.recorded = True
         if self.start.new:
             with atomic_write(self.start.folder.config) as file:
                 file.write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
+        if stage == "fit":
+            self.record_part(trainer)
+
+    def record_part(self, trainer: pl.Trainer) -> None:
+        """Append to the history of a training, and pass the configuration to the loggers."""
         part = {
             "time": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": " ".join(self.command),

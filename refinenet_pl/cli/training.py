@@ -153,7 +153,7 @@ class TrainingCLI(LightningCLI):
         self.saved = self.plain_config()
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
-            set_up_wandb(config, self.run_folder)
+            set_up_wandb(config, self.run_folder, self.start.run_id)
         elif self.subcommand != "fit":  # the metrics of an evaluation are in its results
             config.trainer.logger = False
         if self.checkpoint is not None:
@@ -196,11 +196,10 @@ class TrainingCLI(LightningCLI):
         """Return the callbacks that every run has."""
         if config.trainer.fast_dev_run:
             return [*progress_bar(config), *([StopOnNonFinite()] if self.subcommand == "fit" else [])]
-        callbacks = [ResultsWriter(self.saved), PictureWriter(config.pictures), *progress_bar(config)]
+        callbacks: list[Any] = [RunRecorder(self.start, self.saved, ["refinenet", *sys.argv[1:]])]
+        callbacks += [ResultsWriter(self.saved), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
-            command = ["refinenet", *sys.argv[1:]]
-            callbacks += [RunRecorder(self.start, self.saved, command), ManifestWriter(self.saved)]
-            callbacks += [ResumePosition(), RandomState(), TrainingCosts()]
+            callbacks += [ManifestWriter(self.saved), ResumePosition(), RandomState(), TrainingCosts()]
             callbacks += [StopOnNonFinite(self.saved), FirstSteps(compiled=config.model.compile)]
         last = self.run_folder.last_checkpoint if self.subcommand == "fit" else None
         return [*callbacks, Interruption(last)]

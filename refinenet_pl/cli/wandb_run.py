@@ -20,10 +20,10 @@ PATIENCE = 6.0
 """Seconds to wait for an answer of W&B's server, before a run stays offline."""
 
 
-def set_up_wandb(config: Namespace, folder: RunFolder) -> None:
+def set_up_wandb(config: Namespace, folder: RunFolder, run_id: str) -> None:
     """Set folder, name and id of the configured W&B logger, if there is one.
 
-    The id contains the name of the run folder, so that a resumed run continues in W&B too.
+    The id contains the run's id, so that a resumed run continues in W&B too, also in a folder that was renamed.
 
     Raises:
         UserError: W&B does not accept the project's name.
@@ -31,7 +31,7 @@ def set_up_wandb(config: Namespace, folder: RunFolder) -> None:
     for logger in _loggers(config.trainer.logger):
         if logger.class_path.endswith("WandbLogger"):
             logger.init_args.save_dir = str(folder.path)
-            logger.init_args.name = f"{config.experiment}-{folder.name}"
+            logger.init_args.name = f"{config.experiment}-{run_id}"
             # W&B refuses some punctuation in an id, and shows the name, which may have any.
             logger.init_args.id = re.sub(r"[^\w.-]", "-", logger.init_args.name)
             logger.init_args.version = None
