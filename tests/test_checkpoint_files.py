@@ -123,6 +123,7 @@ def test_resumed_run_removes_half_a_checkpoint(fake_camvid, tmp_path, monkeypatc
     options = [*fit_options(fake_camvid, tmp_path), "--trainer.max_epochs=1"]
     assert refinenet(monkeypatch, "fit", *options) == 0
     run = RunFolder(only_run(tmp_path))
+    run.results.unlink()  # else nothing is left to do
     half = run.checkpoints / ".last.ckpt.machine-1.tmp"
     half.write_bytes(b"half")
     assert refinenet(monkeypatch, "fit", "--ckpt_path", run.last_checkpoint) == 0

@@ -131,7 +131,7 @@ def test_every_experiment_is_named():
 @pytest.mark.parametrize("option", inline(r"`(--(?:trainer|model|data)\.[\w.]+) ([\w-]+)`"))
 def test_named_option_exists(option, monkeypatch, capsys):
     name, value = option
-    value = "null" if value == "FILE" else value
+    value = {"FILE": "null", "N": "1"}.get(value, value)
     configs = [ROOT / "experiments" / file for file in ("datasets/voc.yaml", "recipes/lightweight_resnet50.yaml")]
     with pytest.raises(SystemExit) as done:
         refinenet(monkeypatch, "fit", *(f"--config={path}" for path in configs), f"{name}={value}", "--print_config")

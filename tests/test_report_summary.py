@@ -128,7 +128,7 @@ def test_missing_cells_are_listed(tmp_path):
     begun = tmp_path / "runs" / study.name / unfinished[0] / "20260101-000000-abcd"
     (begun / "checkpoints").mkdir(parents=True)
     (begun / "config.yaml").touch()
-    (begun / "checkpoints" / "last.ckpt").touch()
+    (begun / "checkpoints" / "last.ckpt").write_text("a checkpoint")
     summary = summarize_study(study, tmp_path / "runs")
     assert list(summary.runs.missing) == ["pooling-improved_seed-0", "pooling-none_seed-1", "pooling-improved_seed-1"]
     assert [len(row.runs) for row in rows_of(summary)] == [1, 2, 0]

@@ -229,11 +229,18 @@ class TrainingCLI(LightningCLI):
         """Check the network and the data before anything is written, and print where the run starts."""
         if self.config[self.subcommand].trainer.sync_batchnorm:
             check_synchronizable(self.model.network)
-        self.datamodule.setup("fit")
+        self.list_data()
         if not self.config[self.subcommand].trainer.fast_dev_run:
             if self.start.new:
                 lock_run(self.run_folder, self.resources)
             self.announce_start()
+
+    @rank_zero_only
+    def list_data(self) -> None:
+        """List the samples, so that missing files are reported before anything is written or logged."""
+        self.datamodule.prepare_data()
+        for split in ("train", "val"):
+            self.datamodule.dataset(split)
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint on the validation split; the last one if no validation chose a best one."""

@@ -49,11 +49,12 @@ def read_progress(checkpoint: Mapping[str, Any]) -> Progress:
     """Read the progress from a Lightning checkpoint."""
     loop = checkpoint["loops"]["fit_loop"]
     batches = loop["epoch_loop.batch_progress"]
+    current = batches["current"]
     return Progress(
         checkpoint["global_step"],
         loop["epoch_progress"]["current"]["ready"],
-        batches["current"]["processed"],
-        batches["is_last_batch"],
+        current["processed"],
+        batches["is_last_batch"] and current["processed"] == current["ready"],  # else the last one has only started
     )
 
 

@@ -97,6 +97,7 @@ class SegmentationTask(pl.LightningModule):
         self.batch_norm = batch_norm
         self.plan: dict[str, Any] = {}
         self.resumed: Resumed | None = None
+        self.stage: str | None = None
         self.confusion = ConfusionMatrix(len(preprocessing.class_names), ignore_index=IGNORE_INDEX)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -159,6 +160,10 @@ class SegmentationTask(pl.LightningModule):
         scheduler = make_scheduler(optimizer, self.schedule, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def setup(self, stage: str) -> None:
+        """Forget an earlier training."""
+        self.stage, self.resumed = stage, None
+
     def on_fit_start(self) -> None:
         """Refuse batch norm that cannot train."""
         if self.batch_norm == "train":
@@ -192,7 +197,7 @@ class SegmentationTask(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Give the optimizer's state the network's layout again, and keep the progress and plan of the training."""
         restore_optimizer_layout(checkpoint, self.layout)
-        if PLAN_KEY in checkpoint and self.trainer.state.fn == "fit":
+        if PLAN_KEY in checkpoint and self.stage == "fit":
             self.resumed = Resumed(read_progress(checkpoint), checkpoint[PLAN_KEY])
 
     @classmethod
