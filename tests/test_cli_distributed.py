@@ -137,6 +137,7 @@ def start_endless_fit(data: Path, folder: Path, *options: str) -> tuple[subproce
     return process, int(child)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_killed_process_ends_the_other(fake_camvid, tmp_path):
     process, child = start_endless_fit(fake_camvid, tmp_path, "--trainer.strategy=ddp")

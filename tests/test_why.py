@@ -19,6 +19,8 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.differences import step_difference
 from refinenet_pl.training.first_steps import FirstSteps
 
+pytestmark = pytest.mark.slow  # many trainings in processes of their own
+
 # Whole images, so that a planted pixel is seen. Nothing is validated.
 BASE = (
     "--trainer.max_steps=3",
