@@ -1,5 +1,6 @@
 """An offline W&B run, read from its files."""
 
+import shutil
 import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -59,16 +60,17 @@ def test_validation_logs_one_panel(run):
 
 
 def test_resume_keeps_the_id(run, tmp_path, monkeypatch):
-    """It resumes with an account, but without a way to the server."""
+    """It resumes in a copied folder, with an account, but without a way to the server."""
+    copy = RunFolder(Path(shutil.copytree(run, tmp_path / "copy" / "renamed", symlinks=True)))
+    copy.results.unlink()  # as if it was killed before its evaluation
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    checkpoint = RunFolder(run).last_checkpoint
-    done = refinenet_process(tmp_path, "fit", "--ckpt_path", checkpoint, "--trainer.max_epochs=3")
+    done = refinenet_process(tmp_path, "fit", "--ckpt_path", copy.last_checkpoint, "--trainer.max_epochs=3")
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("W&B: no answer from http://127.0.0.1:9; this run stays offline") == 1
-    ids = {read_offline_run(folder)["id"] for folder in (run / "wandb").glob("offline-run-*")}
-    assert len(list((run / "wandb").glob("offline-run-*"))) == 2
+    ids = {read_offline_run(folder)["id"] for folder in (copy.path / "wandb").glob("offline-run-*")}
+    assert len(list((copy.path / "wandb").glob("offline-run-*"))) == 2
     assert len(ids) == 1
 
 
