@@ -11,6 +11,7 @@ from helpers.probes import predict
 from helpers.tiny_fit import CLASSES, SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
+from torch.utils.data import DataLoader
 
 from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.classes import IGNORE_INDEX
@@ -65,7 +66,7 @@ def test_predictions_never_lie_outside(tmp_path: Path):
     sample = tiny_sample(SQUARE, seed=0) | {"name": "../../labels"}
     trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(tmp_path / "a" / "out")])
     with pytest.raises(UserError, match=r"'\.\./\.\./labels\.png': cannot be the name of a file in .*out"):
-        trainer.predict(tiny_task(), evaluation_loader([sample], num_workers=0))
+        trainer.predict(tiny_task(), DataLoader([sample], batch_size=None))  # type: ignore[arg-type]
     assert not list(tmp_path.rglob("labels*"))
 
 

@@ -83,7 +83,7 @@ def test_failed_run_is_no_success(fake_camvid, tmp_path, monkeypatch):
     assert "val/nothing" in done.stderr
     logged = read_offline_run(only_run(tmp_path / "runs") / "wandb")
     assert [row for row in logged["history"] if "val/miou" in row]
-    assert logged["exit"] == 2
+    assert logged["exit"] == 1
 
 
 def test_server_that_answers_with_an_error():

@@ -98,8 +98,10 @@ def test_longer_training_goes_into_a_new_folder(trained_run, tmp_path, monkeypat
     longer = RunFolder(only_run(tmp_path))
     assert rates(longer) == pytest.approx([0.01 * poly(step, 6) for step in (4, 5)])
     assert "max_epochs: 2 -> 4" in capsys.readouterr().out
-    history = longer.read_history()
-    assert history["id"] != run.read_history()["id"]
+    history, earlier = longer.read_history(), run.read_history()
+    assert history is not None
+    assert earlier is not None
+    assert history["id"] != earlier["id"]
     assert (history["parts"][0]["step"], history["parts"][0]["checkpoint"]) == (4, str(run.last_checkpoint))
 
 

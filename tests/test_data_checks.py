@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ class Own(SegmentationDataModule):
         return pair(images_in(images), images_in(masks), where=str(images))
 
 
-def own(root: Path, values: list[int], dtype: type = np.uint8, **options: object) -> Own:
+def own(root: Path, values: list[int], dtype: type = np.uint8, **options: Any) -> Own:
     """Write images whose labels hold some values, and return their data module."""
     make_camvid(root)
     for index, path in enumerate(sorted(root.glob("*annot/*.png"))):
@@ -126,7 +127,7 @@ def test_255_classes_fit(tmp_path):
 def test_label_ids_of_16_bits(tmp_path):
     data = own(tmp_path, [0, 300, 65535], np.uint16)
     dataset = SegmentationDataset(data.samples("val"), 2, {0: 0, 300: 1, 65535: 255})
-    stored = np.asarray(Image.open(dataset.samples[0].mask))
+    stored = np.asarray(Image.open(str(dataset.samples[0].mask)))
     assert np.array_equal(dataset[0]["mask"], np.select([stored == 0, stored == 300], [0, 1], 255))
 
 

@@ -1,5 +1,6 @@
 """List files: as editors write them, and the files that their lines mean."""
 
+import numpy as np
 import pytest
 from helpers.fake_data import save_image, save_list
 
@@ -59,7 +60,7 @@ def test_names_are_unique(tmp_path, lines, names):
 
 
 def test_names_with_folders(tmp_path):
-    save_image(tmp_path / "images" / "a" / "1.PNG", [[0]])
+    save_image(tmp_path / "images" / "a" / "1.PNG", np.array([[0]]))
     save_list(tmp_path / "train.txt", ["a/1"])
     (sample,) = listed_samples(tmp_path / "train.txt", "images", "masks")
     assert sample.image == tmp_path / "images" / "a" / "1.PNG"

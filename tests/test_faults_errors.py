@@ -1,6 +1,7 @@
 """Errors of libraries and of the system: mistakes and outside faults are told, our own faults keep their traceback."""
 
 import errno
+import operator
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from helpers.commands import fit_options, refinenet
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from refinenet_pl.cli.errors import explain
 from refinenet_pl.errors import Fault, UserError
@@ -33,7 +34,7 @@ MISTAKES = [
     ("Lightning's own", lambda: fail(MisconfigurationException("no such device")), "no such device"),
     ("trainer", lambda: Trainer(devices=[0, 1], accelerator="cpu", logger=False), "Trainer: `devices`"),
     ("optimizer", lambda: torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=-1), "SGD: Invalid learning rate"),
-    ("loader", lambda: DataLoader([1], num_workers=-1), "DataLoader: num_workers"),
+    ("loader", lambda: DataLoader(TensorDataset(torch.zeros(1)), num_workers=-1), "DataLoader: num_workers"),
     ("missing folder", lambda: Path("/proc/nope/x").write_text("x"), "/proc/nope/x: No such file"),
     ("no folder", lambda: Path("/proc/version/x").write_text("x"), "/proc/version/x: Not a directory"),
     ("full disk", lambda: Path("/dev/full").write_text("x"), "No space left on device; free some space"),
@@ -49,9 +50,9 @@ FAULTS = [
     ("process", lambda: fail(RuntimeError("Read error [::1]: Connection reset by peer")), "another process"),
 ]
 OURS = [
-    ("key", lambda: {}["name"]),
+    ("key", lambda: dict[str, int]()["name"]),
     ("conversion", lambda: int("x")),
-    ("type", lambda: None + 1),
+    ("type", lambda: operator.add(None, 1)),
     ("shape", lambda: torch.zeros(2) + torch.zeros(3)),
     ("raised here", lambda: fail(ValueError("impossible"))),
     ("library", lambda: nn.Conv2d(1, 1, 1)(torch.zeros(1, 2, 3, 3))),
@@ -81,7 +82,7 @@ def test_our_faults_are_not_mistakes(call):
 
 
 def test_our_faults_keep_their_traceback(fake_camvid, tmp_path, monkeypatch):
-    monkeypatch.setattr(SegmentationTask, "training_step", lambda self, batch: {}["no such key"])
+    monkeypatch.setattr(SegmentationTask, "training_step", lambda self, batch: dict[str, int]()["no such key"])
     options = [*fit_options(fake_camvid, tmp_path / "runs"), "--trainer.fast_dev_run=true"]
     with pytest.raises(KeyError, match="no such key"):
         refinenet(monkeypatch, "fit", *options)

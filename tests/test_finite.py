@@ -4,6 +4,7 @@ import io
 import re
 from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -22,7 +23,7 @@ from refinenet_pl.training.ema import EMA
 from refinenet_pl.training.finite import MAX_SKIPPED_STEPS, StopOnNonFinite
 from refinenet_pl.training.replay import read_replay, replay
 
-CONFIG = {"model": {}}
+CONFIG: dict[str, Any] = {"model": {}}
 
 
 class Weights(pl.Callback):
@@ -228,7 +229,9 @@ def test_replay_draws_the_same_dropout(tmp_path):
 
     def task():
         network = tiny_network()
-        network.segmentation_head.register_forward_pre_hook(lambda _, inputs: torch.dropout(inputs[0], 0.5, True))
+        network.get_submodule("segmentation_head").register_forward_pre_hook(
+            lambda _, inputs: torch.dropout(inputs[0], 0.5, True)
+        )
         return tiny_task(network=network, loss=NaNGradient())
 
     loss = Loss()

@@ -314,7 +314,9 @@ def test_task_predicts_with_its_inference() -> None:
     task = tiny_task(inference=inference).eval()
     sample = tiny_sample((64, 80), seed=3)
     expected = inference.predict(task.network, task.normalize(sample["image"][None])[0])
-    assert torch.equal(task.predict_step(sample, 0), expected)
+    prediction = task.predict_step(sample, 0)
+    assert prediction is not None
+    assert torch.equal(prediction, expected)
     assert not torch.equal(expected, Inference().predict(task.network, task.normalize(sample["image"][None])[0]))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from helpers.checkpoints import run_settings, small_network, write_checkpoint
@@ -154,11 +155,12 @@ def state_of_best(folder: Path, **paths: Any) -> dict[str, Any]:
 def test_checkpoint_cannot_name_files_to_delete(key, file, tmp_path):
     run = RunFolder(tmp_path)
     recorder = RunRecorder(Start(run, "id", run.last_checkpoint, new=False), {}, [])
-    recorder.on_load_checkpoint(None, None, state_of_best(run.checkpoints))
+    trainer, task = pl.Trainer(logger=False), pl.LightningModule()
+    recorder.on_load_checkpoint(trainer, task, state_of_best(run.checkpoints))
     name = file.format(run.checkpoints)
     state = state_of_best(run.checkpoints, **{key: {name: 0.1} if key == "best_k_models" else name})
     with pytest.raises(UserError, match=r"names .*thesis"):
-        recorder.on_load_checkpoint(None, None, state)
+        recorder.on_load_checkpoint(trainer, task, state)
 
 
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, YAML_DEPTH + 1))

@@ -251,8 +251,8 @@ class TrainingCLI(LightningCLI):
         checkpoint = best or str(self.run_folder.last_checkpoint)
         if not self.trainer.limit_val_batches:
             self.tell(
-                "not evaluated: trainer.limit_val_batches is 0. To evaluate: refinenet validate --ckpt_path "
-                f"{self.run_folder.last_checkpoint}"
+                "no results.json is written, because trainer.limit_val_batches is 0. To evaluate: refinenet validate "
+                f"--ckpt_path {self.run_folder.last_checkpoint}"
             )
         elif not Path(checkpoint).is_file():
             self.tell("not evaluated: the training ended before it saved a checkpoint")

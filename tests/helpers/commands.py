@@ -16,7 +16,7 @@ TINY_NETWORK = (
 TINY_TRAINER = ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1")
 
 
-def refinenet(monkeypatch: pytest.MonkeyPatch, *args: str | Path) -> int:
+def refinenet(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
     """Run `refinenet ARGS` in this process; return its exit status."""
     monkeypatch.setattr(sys, "argv", ["refinenet"])  # the command changes it
     return main([str(arg) for arg in args])
