@@ -13,7 +13,7 @@ from helpers.resuming import Training, train
 
 from refinenet_pl.data import CamVidDataModule
 from refinenet_pl.errors import Interrupted
-from refinenet_pl.training.interruption import Interruption
+from refinenet_pl.training.interruption import Interruption, handlers_restored
 
 LENGTHS: dict[str, dict[str, Any]] = {
     "epochs": {"max_epochs": 3},
@@ -152,7 +152,9 @@ def test_goes_on_after_a_signal(length, batches, in_validation, validations, roo
     whole = train(tmp_path / "whole", root, **options)
     interruption = Interruption(tmp_path / "part" / "checkpoints" / "last.ckpt")
     stop = RequestStop(interruption, batches, in_validation)
-    with pytest.raises(Interrupted, match=r"SIGTERM at step [0-9]+; .*fit --ckpt_path .*last.ckpt") as stopped:
+    message = r"SIGTERM at step [0-9]+; .*fit --ckpt_path .*last.ckpt"
+    # handlers_restored also stops the watchdog, which would end this process later.
+    with handlers_restored(), pytest.raises(Interrupted, match=message) as stopped:
         train(tmp_path / "part", root, callbacks=(stop, interruption), every_n_steps=100, **options)
     assert stopped.value.status == 143
     assert interruption.checkpoint is not None
