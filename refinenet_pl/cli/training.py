@@ -24,7 +24,6 @@ from refinenet_pl.cli.continuation import (
     describe,
     lock_run,
     plan_continuation,
-    requeued,
     requeued_checkpoint,
     start_new,
 )
@@ -178,11 +177,12 @@ class TrainingCLI(LightningCLI):
             return start_new(RunFolder.create_name(config.runs, config.experiment, f"-{self.subcommand}"))
         folder = RunFolder.create_name(config.runs, config.experiment)
         plain = self.plain_config()
+        # A job that is started again continues its own run, also if its command names an older checkpoint.
+        requeued = None if config.trainer.fast_dev_run else requeued_checkpoint(folder, plain)
+        self.checkpoint = requeued or self.checkpoint
         start = start_new(folder)
-        if self.checkpoint is None and not config.trainer.fast_dev_run:
-            self.checkpoint = requeued_checkpoint(folder, plain)
         if self.checkpoint is not None:
-            start = plan_continuation(self.checkpoint, plain, folder, self.named and not requeued())
+            start = plan_continuation(self.checkpoint, plain, folder, self.named and requeued is None)
         if not start.new:
             lock_run(start.folder, self.resources)
         return start

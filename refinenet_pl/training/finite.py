@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 from refinenet_pl.errors import Fault
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.text import join
-from refinenet_pl.training.replay import Batch, batch_on_cpu, random_state, write_replay
+from refinenet_pl.training.random_state import generator_states
+from refinenet_pl.training.replay import Batch, batch_on_cpu, write_replay
 
 MAX_SKIPPED_STEPS = 20
 """In float16, the gradient scaler skips a step with an infinite gradient and halves its scale, which is normal. The
@@ -43,7 +44,7 @@ class StopOnNonFinite(Callback):
     def _start_step(self) -> None:
         """Forget the last optimizer step. A step has several batches if gradients are accumulated."""
         self.batches: list[dict[str, Any]] = []
-        self.random_states: list[dict[str, Tensor]] = []
+        self.random_states: list[dict[str, Any]] = []
         self.losses: list[Tensor] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -57,7 +58,7 @@ class StopOnNonFinite(Callback):
             parts = [part.flatten() for part in statistics(pl_module)]
             self.statistics = torch.cat([torch.empty(0, device=pl_module.device), *parts])
         self.batches.append(batch)
-        self.random_states.append(random_state(pl_module.device))
+        self.random_states.append(generator_states())
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Keep the loss. It may be scaled, which does not change whether it is finite."""

@@ -17,26 +17,12 @@ from torch.utils.data import DataLoader
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.training.first_non_finite import FirstNonFinite
+from refinenet_pl.training.random_state import set_generator_states
 from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint
 
 Batch = dict[str, Any]
 REPLAY_KEY = "refinenet_replay"
 """Key of everything in a replay file but configuration and weights, which have the keys of a checkpoint."""
-
-
-def random_state(device: torch.device) -> dict[str, Tensor]:
-    """Return the states of torch's generators by type of device. It neither draws numbers nor waits for a GPU."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        states[device.type] = torch.get_device_module(device).get_rng_state()
-    return states
-
-
-def set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Set the states of torch's generators, as far as this device has them."""
-    torch.set_rng_state(states["cpu"])
-    if device.type in states and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(states[device.type])
 
 
 def batch_on_cpu(batch: Batch) -> Batch:
@@ -52,7 +38,7 @@ def write_replay(
     trainer: pl.Trainer,
     task: pl.LightningModule,
     batches: Sequence[Batch],
-    random_states: Sequence[Mapping[str, Tensor]],
+    random_states: Sequence[Mapping[str, Any]],
     config: Mapping[str, Any],
     finding: str,
 ) -> None:
@@ -165,7 +151,7 @@ class RestoreState(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Restore the random state."""
-        set_random_state(self.states[batch_idx], pl_module.device)
+        set_generator_states(self.states[batch_idx])
 
 
 def forward_line(caught: Sequence[warnings.WarningMessage]) -> str:
