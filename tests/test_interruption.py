@@ -70,8 +70,6 @@ from pathlib import Path
 
 from pytorch_lightning import Callback
 
-pytestmark = pytest.mark.slow  # many trainings in processes of their own
-
 
 class Slow(Callback):
     def on_train_batch_start(self, *_):
