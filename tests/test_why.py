@@ -16,8 +16,8 @@ from PIL import Image
 
 from refinenet_pl.networks import LightWeightRefineNet
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.training.differences import step_difference
 from refinenet_pl.training.first_steps import FirstSteps
+from refinenet_pl.training.run_differences import step_difference
 
 pytestmark = pytest.mark.slow  # many trainings in processes of their own
 

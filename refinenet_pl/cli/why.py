@@ -6,7 +6,7 @@ from jsonargparse import auto_cli
 
 from refinenet_pl.files import read_json
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.training.differences import manifest_differences, step_difference
+from refinenet_pl.training.run_differences import manifest_differences, step_difference
 
 ADVICE = "a training of this version writes it when it starts; train the run again"
 

@@ -9,12 +9,13 @@ from refinenet_pl.data.classes import Classes
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.text import join, markdown_text
+from refinenet_pl.weights.allowed import DATA
 from refinenet_pl.weights.card import converted_card, trained_card
 from refinenet_pl.weights.checkpoint import read_checkpoint, run_config
 from refinenet_pl.weights.folder import write_weights_folder
 from refinenet_pl.weights.loading import segmenter_from_checkpoint
 from refinenet_pl.weights.published import PublishedWeights, published_preprocessing
-from refinenet_pl.weights.trust import DATA, check_section
+from refinenet_pl.weights.trust import check_section
 
 DATASETS = {name.removesuffix("DataModule").lower(): name for name in data.__all__ if name != "SegmentationDataModule"}
 """The data modules by the names of their datasets, such as "camvid"."""
