@@ -22,8 +22,7 @@ class PredictionCLI(TrainingCLI):
 
     data_class = None  # the images need not come from the dataset that the network was trained on
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return the command, and the arguments of the trainer's method that are no options."""
         return {"predict": LightningCLI.subcommands()["predict"] | {"return_predictions"}}
 

@@ -75,6 +75,7 @@ class TrainingCLI(LightningCLI):
     start: Start
 
     def __init__(self, words: list[str], checkpoint: Path | None, named: bool, resources: ExitStack) -> None:
+        self.command = words[0]
         self.checkpoint = checkpoint
         self.named = named
         self.resources = resources
@@ -90,10 +91,12 @@ class TrainingCLI(LightningCLI):
             parser_kwargs={"prog": "refinenet"},
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Return the commands, and the arguments of the trainer's method that are no options."""
-        return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Return this command, and the arguments of the trainer's method that are no options.
+
+        LightningCLI would build the parsers of all commands, each of which takes as long.
+        """
+        return {self.command: LightningCLI.subcommands()[self.command]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add options, and defaults for the model's."""
@@ -148,8 +151,8 @@ class TrainingCLI(LightningCLI):
             raise UserError(missing_checkpoint(str(self.subcommand)))
         if config.experiment is None:
             config.experiment = run_name(config.config or [])
-        self.start = self.plan_start(config)
         self.saved = self.plain_config()
+        self.start = self.plan_start(config)
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
             set_up_wandb(config, self.run_folder, self.start.run_id)
@@ -176,13 +179,12 @@ class TrainingCLI(LightningCLI):
         if self.subcommand != "fit":
             return start_new(RunFolder.create_name(config.runs, config.experiment, f"-{self.subcommand}"))
         folder = RunFolder.create_name(config.runs, config.experiment)
-        plain = self.plain_config()
         # A job that is started again continues its own run, also if its command names an older checkpoint.
-        requeued = None if config.trainer.fast_dev_run else requeued_checkpoint(folder, plain)
+        requeued = None if config.trainer.fast_dev_run else requeued_checkpoint(folder, self.saved)
         self.checkpoint = requeued or self.checkpoint
         start = start_new(folder)
         if self.checkpoint is not None:
-            start = plan_continuation(self.checkpoint, plain, folder, self.named and requeued is None)
+            start = plan_continuation(self.checkpoint, self.saved, folder, self.named and requeued is None)
         if not start.new:
             lock_run(start.folder, self.resources)
         return start
