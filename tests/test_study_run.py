@@ -136,6 +136,7 @@ def test_numbers_are_compared_as_numbers(tmp_path, of_study, of_run, equal):
     assert deviations(cell, run) == ({} if equal else {key: (of_study, of_run)})
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_results(folder, tmp_path):
     run_study(tmp_path, write_study(tmp_path, factors={"pooling": ORIGINAL}))
     names = ((folder, "pooling-original_test-one_seed-0"), (tmp_path, "pooling-original_seed-0"))
