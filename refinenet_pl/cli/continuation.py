@@ -137,7 +137,7 @@ def check_changes(saved: Mapping[str, Any], config: Mapping[str, Any], checkpoin
     found = {key: pair for key, pair in changed.items() if not _is_part_of(key, UNRELATED)}
     refused = {key: pair for key, pair in found.items() if not _is_part_of(key, APPLIED)}
     averaging = (_averaging(saved), _averaging(config))
-    if averaging[0] != averaging[1]:
+    if differences({"callbacks": averaging[0]}, {"callbacks": averaging[1]}, both_complete=True):
         refused["trainer.callbacks"] = averaging
     if refused:
         raise UserError(
