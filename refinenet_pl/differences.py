@@ -39,7 +39,9 @@ def _differences(expected: Any, found: Any, key: str, complete: bool) -> list[tu
 def _has_free_names(section: Mapping[str, Any], key: str) -> bool:
     """Return whether the user chooses the names in a section: it is dict_kwargs, or an argument that is a mapping."""
     parts = key.split(".")
-    return not {"init_args", "dict_kwargs"}.isdisjoint(parts) and parts[-1] != "init_args" and "class_path" not in section
+    return (
+        not {"init_args", "dict_kwargs"}.isdisjoint(parts) and parts[-1] != "init_args" and "class_path" not in section
+    )
 
 
 def _same_class(expected: str, found: str) -> bool:

@@ -26,7 +26,6 @@ from refinenet_pl.evaluation.metrics import (
 )
 from refinenet_pl.evaluation.per_image import ImageMatrices
 
-
 NAMES = st.lists(st.text("ab é.-", min_size=1).filter(lambda part: ".." not in part), min_size=1).map("/".join)
 
 
@@ -201,5 +200,7 @@ def test_boundary_metrics_of_equal_and_of_exchanged_masks(drawn, data):
 def test_wide_trimaps_are_the_plain_iou_of_mixed_images(drawn):
     mixed = [(p, t) for p, t in drawn.pairs if len(np.unique(t)) > 1]
     found = updated(TrimapIoU(drawn.classes, widths=(1, 24)), mixed).compute()[1]
-    expected = class_iou(torch.from_numpy(counted(Images(drawn.classes, mixed)))) if mixed else np.full(drawn.classes, np.nan)
+    expected = (
+        class_iou(torch.from_numpy(counted(Images(drawn.classes, mixed)))) if mixed else np.full(drawn.classes, np.nan)
+    )
     np.testing.assert_array_equal(found, expected)

@@ -1,5 +1,6 @@
 """Properties of studies: which cells random factors, datasets and seeds span, and what the configuration of each is."""
 
+import copy
 import itertools
 import random
 import re
@@ -63,7 +64,7 @@ def load(content: dict[str, Any], name: str = "study") -> Study:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "base.yaml").write_text(yaml.safe_dump(BASE))
         path = Path(folder, f"{name}.yaml")
-        path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         return load_study(path)
 
 
@@ -165,8 +166,7 @@ def on_one_way(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 @given(TREES, TREES)
 def test_merging_keeps_what_the_later_file_does_not_name(first, second):
-    before, merged = leaves(second), {}
-    merge(merged, first)
+    before, merged = leaves(second), copy.deepcopy(first)
     merge(merged, second)
     untouched = {path: leaf for path, leaf in leaves(first).items() if not any(on_one_way(path, p) for p in before)}
     assert leaves(merged) == untouched | before

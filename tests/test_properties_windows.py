@@ -1,5 +1,7 @@
 """Properties of inference in windows: where windows are, and that they leave no trace in what they predict."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -28,10 +30,10 @@ def windows(draw: st.DrawFn, sides: st.SearchStrategy[int]) -> tuple[tuple[int, 
 def test_windows_cover_every_pixel_and_stay_inside(resized, length, side, data):
     stride = data.draw(st.integers(1, side))
     found = split_axis(resized, length, side, stride, torch.device("cpu"))
-    assert all(0 <= w.window.start and w.window.stop <= resized for w in found)
+    assert all(w.window.start >= 0 and w.window.stop <= resized for w in found)
     assert {w.window.stop - w.window.start for w in found} == {min(side, resized)}
     assert (found[0].window.start, found[-1].window.stop) == (0, resized)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         assert before.window.start < after.window.start
         assert before.window.stop - after.window.start >= side - stride
     assert len(found) == 1 or len(found) <= 1 + np.ceil((resized - side) / stride)
