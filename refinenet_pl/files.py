@@ -77,15 +77,19 @@ def path_inside(folder: str | Path, name: str) -> Path:
     Raises:
         UserError: The name leads outside the folder, or the file system cannot hold it.
     """
-    parts = PurePosixPath(name).parts
+    parts, windows = PurePosixPath(name).parts, PureWindowsPath(name)
     control = any(ord(letter) < 32 or ord(letter) == 127 for letter in name)
-    if not parts or ".." in parts or name.startswith("/") or PureWindowsPath(name).anchor or control:
+    if not parts or ".." in windows.parts or name.startswith("/") or windows.anchor or control:
         raise UserError(
             f"{name!r}: cannot be the name of a file in {folder}; expected a relative path without '..' and control "
             "characters. Rename it where it is listed."
         )
     path = Path(folder, *parts)
-    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in (*parts[:-1], _temporary(path).name)):
+    try:
+        lengths = [len(os.fsencode(part)) for part in (*parts[:-1], _temporary(path).name)]
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name!r}: no file can have this name, because it is not Unicode text. Rename it.") from error
+    if max(lengths) > MAX_NAME_BYTES:
         raise UserError(f"{name!r}: the name is too long for a file in {folder}; expected at most about 180 bytes")
     return path
 

@@ -31,15 +31,16 @@ def check_outputs(outputs: Iterable[Output], option: str) -> None:
     """
     outputs = list(outputs)
     inputs = {identity: output.source for output in outputs for identity in _identities(output.source)}
+    folders = {folder for output in outputs for folder in _place(output.path).parents}
     sources: dict[Path, Path] = {}
     for path, source in outputs:
-        other = sources.setdefault(path, source)
+        other = sources.setdefault(_place(path), source)
         if other != source:
             raise UserError(
                 f"{other} and {source}: both would be written to {path}. Rename one of them, or predict them in "
                 f"separate runs with another {option}."
             )
-        if os.path.isdir(path) and not path.is_symlink():
+        if (os.path.isdir(path) and not path.is_symlink()) or _place(path) in folders:
             raise UserError(f"{path}: is a folder, but a file would be written there. Choose another {option}.")
         for identity in _identities(path):
             if identity in inputs:
@@ -47,8 +48,13 @@ def check_outputs(outputs: Iterable[Output], option: str) -> None:
                     f"{inputs[identity]}: this input would be replaced by the result of {source}. Choose another "
                     f"{option}."
                 )
-    for folder in dict.fromkeys(path.parent for path in sources):
+    for folder in dict.fromkeys(output.path.parent for output in outputs):
         _check_folder(folder, option)
+
+
+def _place(path: Path) -> Path:
+    """Return a path whose folder has no links. The file itself may be a link, which writing replaces."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _identities(path: Path) -> set[tuple[int, int]]:

@@ -2,6 +2,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Property tests draw the same examples in every run, and nothing depends on the time that they take.
+settings.register_profile(
+    "tests", derandomize=True, deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 # The tests use tiny tensors, for which threads cost more time than they save. The variable must be set before torch is
 # imported; the processes that tests start inherit it.

@@ -133,10 +133,11 @@ def check_changes(saved: Mapping[str, Any], config: Mapping[str, Any], checkpoin
     Raises:
         UserError: The command changes more than a continuation may change.
     """
-    found = {key: pair for key, pair in differences(saved, config).items() if not _is_part_of(key, UNRELATED)}
+    changed = differences(saved, config, both_complete=True)
+    found = {key: pair for key, pair in changed.items() if not _is_part_of(key, UNRELATED)}
     refused = {key: pair for key, pair in found.items() if not _is_part_of(key, APPLIED)}
     averaging = (_averaging(saved), _averaging(config))
-    if averaging[0] != averaging[1]:
+    if differences({"callbacks": averaging[0]}, {"callbacks": averaging[1]}, both_complete=True):
         refused["trainer.callbacks"] = averaging
     if refused:
         raise UserError(
@@ -206,7 +207,7 @@ def requeued_checkpoint(new_folder: RunFolder, config: Mapping[str, Any]) -> Pat
         folder = RunFolder(path)
         parts = (folder.read_history() or {"parts": []})["parts"]
         if any(part.get("job") == job for part in parts) and folder.last_checkpoint.is_file():
-            found = differences(folder.read_config(), config)
+            found = differences(folder.read_config(), config, both_complete=True)
             if all(_is_part_of(key, UNRELATED) for key in found):
                 return folder.last_checkpoint
     return None

@@ -126,7 +126,8 @@ class Study:
     def grid(self) -> list[Levels]:
         """The rows, the base row first."""
         if self.rows is not None:
-            return self.rows
+            # Names of rows follow the order of the factors, however a row is written.
+            return [{factor: row[factor] for factor in self.factors if factor in row} | row for row in self.rows]
         return [dict(zip(self.factors, names, strict=True)) for names in product(*self.factors.values())]
 
     @cached_property

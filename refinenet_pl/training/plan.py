@@ -72,7 +72,8 @@ def total_steps(trainer: pl.Trainer, progress: Progress | None) -> float:
     if progress is None or planned == math.inf or trainer.max_epochs in (None, -1):
         return planned
     batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
-    rest = 0 if progress.epoch_ended else max(0, math.ceil((batches - progress.batches) / accumulated))
+    # A step of accumulated gradients ends with a batch that the epoch numbers, wherever the training goes on.
+    rest = 0 if progress.epoch_ended else max(0, math.ceil(batches / accumulated) - progress.batches // accumulated)
     later = max(0, trainer.max_epochs - progress.epoch) * math.ceil(batches / accumulated)
     total = progress.step + rest + later
     return total if trainer.max_steps == -1 else min(total, trainer.max_steps)
