@@ -16,7 +16,7 @@ def listed_names(path: str | Path) -> list[str]:
     """Read image names from a list file. In a line of two paths, image and label image, the name is the image's.
 
     Raises:
-        UserError: The file does not exist, or is not text.
+        UserError: The file does not exist, is not text, or holds no name.
     """
     return [Path(words[0]).stem for words in _lines(Path(path))]
 
@@ -34,7 +34,7 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
         masks: Folder below the root with their label images.
 
     Raises:
-        UserError: The file does not exist or is not text, or a line has another form.
+        UserError: The file does not exist, is not text, or holds no name, or a line has another form.
     """
     path = Path(path)
     root = path.parent
@@ -48,8 +48,9 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
                 image, mask = root / image_path.lstrip("/"), root / mask_path.lstrip("/")
                 samples.append(Sample(image, mask, image.stem))
             case _:
+                line = " ".join(words)
                 raise UserError(
-                    f"{path}: cannot parse the line {' '.join(words)!r}; expected an image name, or the paths of an "
+                    f"{path}: cannot parse the line {line[:80]!r}{'...' * (len(line) > 80)}; expected an image name, or the paths of an "
                     "image and its label image, without spaces in them"
                 )
     images_by_name = {sample.name: sample.image for sample in samples}
@@ -106,4 +107,7 @@ def _lines(path: Path) -> list[list[str]]:
         raise UserError(f"{path}: is not a text file in UTF-8 ({error}). Save it as UTF-8.") from error
     if "\0" in text:
         raise UserError(f"{path}: holds control characters, as UTF-16 without a byte order mark has. Save it as UTF-8.")
-    return [line.split() for line in text.rstrip(f"{END_OF_FILE} \r\n").splitlines() if line.strip()]
+    lines = [line.split() for line in text.rstrip(f"{END_OF_FILE} \r\n").splitlines() if line.strip()]
+    if not lines:
+        raise UserError(f"{path}: holds no names; expected a list of the split's images, one name per line")
+    return lines
