@@ -160,15 +160,16 @@ def _extent(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[
     return extent
 
 
-def read_json(path: str | Path, advice: str) -> dict[str, Any]:
+def read_json(path: str | Path, advice: str, keys: Mapping[str, type] | None = None) -> dict[str, Any]:
     """Read a mapping from a JSON file.
 
     Args:
         path: The file.
         advice: What the user can do if the file is unusable. The error message ends with it.
+        keys: The types of values that must be there.
 
     Raises:
-        UserError: The file is missing, is not JSON, or holds something other than a mapping.
+        UserError: The file is missing, is not JSON, holds something other than a mapping, or lacks one of the keys.
     """
     try:
         if (size := Path(path).stat().st_size) > JSON_BYTES:
@@ -180,6 +181,10 @@ def read_json(path: str | Path, advice: str) -> dict[str, Any]:
         raise UserError(f"{path}: cannot read it as JSON ({error}); {advice}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds {type(content).__name__}; expected a mapping of names to values; {advice}")
+    for key, kind in (keys or {}).items():
+        if not isinstance(content.get(key), kind):
+            found = type(content[key]).__name__ if key in content else "none"
+            raise UserError(f"{path}: expected {kind.__name__} at the key {key!r}; found {found}; {advice}")
     return content
 
 

@@ -154,7 +154,13 @@ class RunFolder:
 
     def read_history(self) -> dict[str, Any] | None:
         """Read the id and the parts of the run, or None if the file does not exist; raise UserError if that fails."""
-        return read_json(self.history, "resume the run in a new folder") if self.history.is_file() else None
+        if not self.history.is_file():
+            return None
+        advice = "restore the file, or move it away and start a new run with --experiment"
+        history = read_json(self.history, advice, {"id": str, "parts": list})
+        if not all(isinstance(part, dict) for part in history["parts"]):
+            raise UserError(f"{self.history}: expected a list of mappings at the key 'parts'; {advice}")
+        return history
 
     def add_part(self, run_id: str, part: Mapping[str, Any]) -> None:
         """Append an entry to the history.

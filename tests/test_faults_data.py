@@ -278,7 +278,7 @@ LISTS = [
     BadInput(
         "list without line ends",
         PERSON_PART,
-        ("cannot parse the line 'a a a", "a a'...; expected"),
+        ("cannot parse the line 'a a a", "a ...'; expected"),
         prepare=person_part("a " * 999),
     ),
     BadInput(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.checkpoints import run_settings, small_network, write_checkpoint
-from helpers.commands import fit_options
+from helpers.commands import fit_options, only_run, refinenet
 from helpers.faults import BadInput, check
 from helpers.unsafe import Bomb
 
@@ -29,7 +29,12 @@ EVALUATE = f"validate --ckpt_path={BEST} {{cpu}}"
 PREDICT = "predict --images=photo.png {cpu} --ckpt_path="
 COMPARE = "compare run run"
 WHY = "why run run"
+CPU = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 PREPROCESSING = Preprocessing([0.5] * 3, [0.2] * 3, ["a", "b", "c"], [[0, 0, 0], [9, 9, 9], [99, 99, 99]])
+
+
+STEP = {"finding": "loss", "batches": [], "random_states": [], "precision": "32-true", "scaler": {}, "device": "cpu"}
+"""What a replay file holds beside its configuration and weights."""
 
 
 def cut(path: Path, share: float = 0.5) -> Callable[[Path], object]:
@@ -201,7 +206,12 @@ ROWS_OF_FILES = [
         ("the checkpoint does not fit the configured network", "Missing key"),
         prepare=small_checkpoint(state_dict={"network.conv.weight": torch.zeros(1)}),
     ),
-    BadInput("weights that are text", f"{PREDICT}a.ckpt", ("a.ckpt",), prepare=small_checkpoint(state_dict="weights")),
+    BadInput(
+        "weights that are text",
+        f"{PREDICT}a.ckpt",
+        ("a.ckpt: its weights are str", "tensors by name"),
+        prepare=small_checkpoint(state_dict="weights"),
+    ),
     BadInput(
         "epoch that is a word",
         "weights export a.ckpt",
@@ -242,38 +252,38 @@ ROWS_OF_CONTINUATIONS = [
     BadInput(
         "no optimizer",
         f"{CONTINUE} --trainer.max_epochs=3 {{cpu}}",
-        ("last.ckpt", "optimizer"),
+        ("last.ckpt cannot be continued (it has no optimizer_states)", "--model.weights"),
         prepare=unfinished(lambda content: content.pop("optimizer_states")),
     ),
     BadInput(
         "no loops",
         f"{CONTINUE} --trainer.max_epochs=3 {{cpu}}",
-        ("last.ckpt", "loops"),
+        ("last.ckpt cannot be continued (it has no loops)",),
         prepare=unfinished(lambda content: content.pop("loops")),
     ),
     BadInput(
         "loops of another shape",
         f"{CONTINUE} --trainer.max_epochs=3 {{cpu}}",
-        ("last.ckpt", "loops"),
+        ("last.ckpt cannot be continued", "its counters are incomplete"),
         prepare=unfinished(lambda content: content.update(loops={"fit_loop": 3})),
     ),
     BadInput(
         "step that is a word",
         f"{CONTINUE} --trainer.max_epochs=3 {{cpu}}",
-        ("last.ckpt", "global_step"),
+        ("last.ckpt cannot be continued", "'many'"),
         prepare=unfinished(lambda content: content.update(global_step="many")),
     ),
     BadInput("history that is no JSON", CONTINUE, ("history.json", "as JSON"), prepare=write(RUN.history, "{")),
     BadInput(
         "history without an id",
         CONTINUE,
-        ("history.json", "id"),
+        ("history.json: expected str at the key 'id'; found none", "--experiment"),
         prepare=change_json(RUN.history, lambda content: content.pop("id")),
     ),
     BadInput(
         "history without parts",
         f"{CONTINUE} --trainer.max_epochs=3 {{cpu}}",
-        ("history.json", "parts"),
+        ("history.json: expected list at the key 'parts'; found int",),
         prepare=change_json(RUN.history, lambda content: content.update(parts=3)),
     ),
     BadInput(
@@ -320,7 +330,7 @@ ROWS_OF_FINE_TUNING = [
     BadInput(
         "names that are numbers",
         f"{FINE_TUNE}a.ckpt",
-        ("a.ckpt",),
+        ("a.ckpt: cannot use its preprocessing", "class_names 3", "a list of names"),
         prepare=small_checkpoint(config=run_settings(preprocessing={"class_names": 3})),
     ),
 ]
@@ -380,7 +390,7 @@ ROWS_OF_FOLDERS = [
     BadInput(
         "preprocessing with a word",
         f"{PREDICT}weights",
-        ("weights/preprocessing.json", "mean"),
+        ("weights/preprocessing.json", "mean 'gray'", "3 numbers"),
         prepare=change_json(Path("weights/preprocessing.json"), lambda content: content.update(mean="gray")),
     ),
     BadInput(
@@ -428,67 +438,75 @@ ROWS_OF_RESULTS = [
     ),
     BadInput("level in percent", f"{COMPARE} --level=95", ("level", "95")),
     BadInput("no manifest", WHY, ("run/manifest.json", "train the run again"), prepare=remove(RUN.manifest)),
-    BadInput("manifest of another program", WHY, ("run/manifest.json", "code"), prepare=write(RUN.manifest, "{}")),
+    BadInput(
+        "manifest of another program",
+        WHY,
+        ("run/manifest.json: expected dict at the key 'code'; found none", "train the run again"),
+        prepare=write(RUN.manifest, "{}"),
+    ),
     BadInput("manifest with a list", WHY, ("run/manifest.json: holds list",), prepare=write(RUN.manifest, "[]")),
     BadInput(
         "first steps without steps",
         WHY,
-        ("run/first_steps.json", "steps"),
+        ("run/first_steps.json: expected list at the key 'steps'",),
         prepare=change_json(RUN.first_steps, lambda content: content.pop("steps")),
     ),
     BadInput(
         "first steps of another shape",
         WHY,
-        ("run/first_steps.json", "steps"),
+        ("run and run", "first_steps.json is incomplete", "train the run again"),
         prepare=change_json(RUN.first_steps, lambda content: content.update(steps=[1, 2])),
     ),
     BadInput("replay of nothing", "replay nope.pt", ("nope.pt",)),
     BadInput("replay of a checkpoint", f"replay {BEST}", ("best.ckpt: holds no training step",)),
     BadInput(
-        "replay of a list", "replay a.ckpt", ("a.ckpt", "batches"), prepare=small_checkpoint(refinenet_replay=[1])
+        "replay of a list",
+        "replay a.ckpt",
+        ("a.ckpt: its training step is incomplete", "finding, batches"),
+        prepare=small_checkpoint(refinenet_replay=[1]),
     ),
     BadInput(
         "replay without batches",
         "replay a.ckpt",
-        ("a.ckpt", "batches"),
-        prepare=small_checkpoint(refinenet_replay={"finding": "loss"}),
+        ("a.ckpt: its training step is incomplete (batches, random_states",),
+        prepare=small_checkpoint(refinenet_replay=STEP | {"batches": None, "random_states": None}),
+    ),
+    BadInput(
+        "replay without a network",
+        "replay a.ckpt",
+        ("a.ckpt: its configuration has no network",),
+        prepare=small_checkpoint(config="model: {}", refinenet_replay=STEP),
     ),
     BadInput(
         "replay of another network",
         "replay a.ckpt",
-        ("a.ckpt",),
-        prepare=small_checkpoint(
-            state_dict={},
-            refinenet_replay={
-                "finding": "loss",
-                "batches": [],
-                "random_states": [],
-                "precision": "32-true",
-                "scaler": {},
-                "device": "cpu",
-            },
-        ),
+        ("does not fit the configured network", "Missing key"),
+        prepare=small_checkpoint(state_dict={}, refinenet_replay=STEP),
     ),
 ]
 
 ROWS = [*ROWS_OF_FILES, *ROWS_OF_CONTINUATIONS, *ROWS_OF_FINE_TUNING, *ROWS_OF_FOLDERS, *ROWS_OF_RESULTS]
 
 
+NETWORK = "--model.network.decoder_channels=[8,8,8,8]"
+
+
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights folder."""
-    folder = tmp_path_factory.mktemp("weights") / "weights"
-    write_weights_folder(folder, small_network(), PREPROCESSING, "# Card\n")
+def folders(fake_camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run of a training of one epoch, a weights folder, and a photo."""
+    folder = tmp_path_factory.mktemp("folders")
+    write_weights_folder(folder / "weights", small_network(), PREPROCESSING, "# Card\n")
+    shutil.copyfile(fake_camvid / "val" / "val_0.png", folder / "photo.png")
+    options = [*fit_options(fake_camvid, folder / "runs"), NETWORK, "--trainer.max_epochs=1"]
+    with pytest.MonkeyPatch.context() as patch:
+        assert refinenet(patch, "fit", *options) == 0
+    only_run(folder / "runs").rename(folder / "run")
+    shutil.rmtree(folder / "runs")
     return folder
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
-def test_bad_weights(row, trained_run, weights, fake_camvid, tmp_path, monkeypatch, capsys):
-    shutil.copytree(trained_run, tmp_path / "run")
-    shutil.copytree(weights, tmp_path / "weights")
-    shutil.copyfile(fake_camvid / "val" / "val_0.png", tmp_path / "photo.png")
-    stand_ins = {
-        "{fit}": [*fit_options(fake_camvid, Path("runs")), "--trainer.max_epochs=1"],
-        "{cpu}": ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"],
-    }
+def test_bad_weights(row, folders, fake_camvid, tmp_path, monkeypatch, capsys):
+    shutil.copytree(folders, tmp_path, dirs_exist_ok=True)
+    stand_ins = {"{fit}": [*fit_options(fake_camvid, Path("runs")), NETWORK, "--trainer.max_epochs=1"], "{cpu}": CPU}
     check(row, stand_ins, tmp_path, monkeypatch, capsys)

@@ -16,7 +16,7 @@ def listed_names(path: str | Path) -> list[str]:
     """Read image names from a list file. In a line of two paths, image and label image, the name is the image's.
 
     Raises:
-        UserError: The file does not exist, is not text, or holds no name.
+        UserError: The file does not exist, or is not text.
     """
     return [Path(words[0]).stem for words in _lines(Path(path))]
 
@@ -49,10 +49,13 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
                 samples.append(Sample(image, mask, image.stem))
             case _:
                 line = " ".join(words)
+                shown = line if len(line) <= 80 else f"{line[:80]}..."
                 raise UserError(
-                    f"{path}: cannot parse the line {line[:80]!r}{'...' * (len(line) > 80)}; expected an image name, or the paths of an "
+                    f"{path}: cannot parse the line {shown!r}; expected an image name, or the paths of an "
                     "image and its label image, without spaces in them"
                 )
+    if not samples:
+        raise UserError(f"{path}: holds no names; expected a list of the split's images, one name per line")
     images_by_name = {sample.name: sample.image for sample in samples}
     if any(images_by_name[sample.name] != sample.image for sample in samples):
         paths = [sample.image.relative_to(root).with_suffix("").as_posix() for sample in samples]
@@ -107,7 +110,4 @@ def _lines(path: Path) -> list[list[str]]:
         raise UserError(f"{path}: is not a text file in UTF-8 ({error}). Save it as UTF-8.") from error
     if "\0" in text:
         raise UserError(f"{path}: holds control characters, as UTF-16 without a byte order mark has. Save it as UTF-8.")
-    lines = [line.split() for line in text.rstrip(f"{END_OF_FILE} \r\n").splitlines() if line.strip()]
-    if not lines:
-        raise UserError(f"{path}: holds no names; expected a list of the split's images, one name per line")
-    return lines
+    return [line.split() for line in text.rstrip(f"{END_OF_FILE} \r\n").splitlines() if line.strip()]
