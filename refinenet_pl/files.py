@@ -121,7 +121,8 @@ def parse_yaml(text: str, failure: str) -> Any:
         failure: What failed if it cannot be read. The error message starts with it.
 
     Raises:
-        UserError: The text is not YAML, has a tag of Python's, is too large or too deep, or contains itself.
+        UserError: The text is not YAML, has a key twice or a tag of Python's, is too large or too deep, or contains
+            itself.
     """
     if len(text) > YAML_BYTES:
         raise UserError(f"{failure}: found {len(text):,} characters; expected at most {YAML_BYTES:,}")
@@ -155,6 +156,12 @@ def _extent(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[
         items = node.value
     elif isinstance(node, yaml.MappingNode):
         items = [item for pair in node.value for item in pair]
+        keys: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in keys:  # the loader would take the last one
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"the key {key.value!r} is there twice, again in line {line}; delete one")
+            keys.add(key.value)
     extents = [_extent(item, known) for item in items]
     known[id(node)] = extent = (1 + sum(count for count, _ in extents), 1 + max((d for _, d in extents), default=0))
     return extent

@@ -146,7 +146,10 @@ class RunFolder:
 
     def read_results(self) -> dict[str, Any]:
         """Read the metrics of the final evaluation; raise UserError if that fails."""
-        return read_json(self.results, "evaluate the run again")
+        results = read_json(self.results, "evaluate the run again")
+        if not isinstance(results.get("versions", {}), dict):
+            raise UserError(f"{self.results}: expected dict at the key 'versions'; evaluate the run again")
+        return results
 
     def read_costs(self) -> dict[str, Any] | None:
         """Read time and memory of the training, or None if the file does not exist; raise UserError if that fails."""

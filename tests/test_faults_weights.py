@@ -166,7 +166,7 @@ ROWS_OF_FILES = [
     BadInput(
         "configuration without data",
         "weights export a.ckpt",
-        ("a.ckpt: its configuration is incomplete", "'data'"),
+        ("a.ckpt: its configuration or the results of its run are incomplete", "'data'"),
         prepare=small_checkpoint(config={key: value for key, value in run_settings().items() if key != "data"}),
     ),
     BadInput(
@@ -288,7 +288,7 @@ ROWS_OF_CONTINUATIONS = [
     ),
     BadInput(
         "other training",
-        f"{CONTINUE} --model.network.decoder_channels=[8,8,8,8]",
+        f"{CONTINUE} --model.network.decoder_channels=[9,8,8,8]",
         ("from another training", "decoder_channels", "--model.weights"),
     ),
     BadInput("pretrained weights that do not exist", "fit {fit} --model.encoder_weights=nope.pth", ("nope.pth",)),
