@@ -55,12 +55,15 @@ def expand(path: str | Path, key: str) -> Path:
         key: Key of the configuration, for the error message.
 
     Raises:
-        UserError: A variable is not set.
+        UserError: A variable is not set, or a user has no home.
     """
     expanded = os.path.expandvars(path)
     if (unset := re.search(r"\$(\w+|\{[^}]*\})", expanded)) and not Path(path).exists():
         raise UserError(f"{key}: {path} holds {unset[0]}, but this variable is not set; set it, or write the path out")
-    return Path(expanded).expanduser()
+    try:
+        return Path(expanded).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{key}: {path} begins with ~, but there is no such home; write the path out") from error
 
 
 def _temporary(path: Path) -> Path:

@@ -45,6 +45,7 @@ def class_weights(
         method: The formula. It is printed with the weights.
         output: The YAML to write. Its loss, a weighted cross-entropy, replaces the loss of the experiment.
     """
+    check_outputs([Output(output, data.root)], "--output")
     data.prepare_data()
     dataset, names = data.dataset("train"), data.classes.names
     formula, compute_weights = METHODS[method]

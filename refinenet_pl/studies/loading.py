@@ -67,8 +67,8 @@ def _check(study: Study) -> None:
         raise UserError(f"{study.path}: found no cells, because rows or seeds is empty; expected at least one of each")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(
-            f"{study.path}: found cells with the same row and seed: {join(twice, 8)}; remove the repeated one, or rename "
-            "its level"
+            f"{study.path}: found cells with the same row and seed: {join(twice, 8)}; remove the repeated one, or "
+            "rename its level"
         )
 
 
