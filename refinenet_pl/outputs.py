@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
@@ -67,6 +68,8 @@ def _identities(path: Path) -> set[tuple[int, int]]:
 def _check_folder(folder: Path, option: str) -> None:
     existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            folder.lstat()  # fails for names that are too long
         with TemporaryFile(dir=existing):
             pass
     except OSError as error:

@@ -2,9 +2,10 @@
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import copyfile, rmtree
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,16 +26,21 @@ SIZE = (64, 48)  # width and height
 GRAYS = [Image.new("L", SIZE, value) for value in (0, 1)]
 
 
-def camvid(change: Change) -> Change:
-    return lambda folder: change(make_camvid(folder / "data", train=2, val=1, test=0))
+def camvid(*changes: Change) -> Change:
+    return lambda folder: apply(changes, make_camvid(folder / "data", train=2, val=1, test=0))
 
 
-def cityscapes(change: Change) -> Change:
-    return lambda folder: change(make_cityscapes(folder / "data"))
+def cityscapes(*changes: Change) -> Change:
+    return lambda folder: apply(changes, make_cityscapes(folder / "data"))
 
 
-def voc(change: Change) -> Change:
-    return lambda folder: change(make_voc(folder / "data", train=["a"], val=["b"]) / "VOCdevkit" / "VOC2012")
+def voc(*changes: Change) -> Change:
+    return lambda folder: apply(changes, make_voc(folder / "data", train=["a"], val=["b"]) / "VOCdevkit" / "VOC2012")
+
+
+def apply(changes: Sequence[Change], root: Path) -> None:
+    for change in changes:
+        change(root)
 
 
 def nyudv2(*values: int, **splits: list[str]) -> Change:
@@ -55,12 +61,49 @@ def sbd(change: Change) -> Change:
     return prepare
 
 
-def image(name: str, picture: Image.Image, **options: object) -> Change:
+def remove(pattern: str) -> Change:
+    """Delete the files that match a pattern."""
+
+    def change(root: Path) -> None:
+        for file in list(root.glob(pattern)):
+            file.unlink()
+
+    return change
+
+
+def add_folder(path: str) -> Change:
+    return lambda root: (root / path).mkdir()
+
+
+def write(path: str, text: str) -> Change:
+    return lambda root: (root / path).write_text(text)
+
+
+def copy(source: str, target: str) -> Change:
+    return lambda root: copyfile(root / source, root / target)
+
+
+def training_files(folder: str, change: Change) -> Change:
+    """Change every image, or every label image, of CamVid's training."""
+
+    def change_all(root: Path) -> None:
+        for path in sorted((root / folder).iterdir()):
+            change(path)
+
+    return camvid(change_all)
+
+
+def labels(height: int, width: int, value: int) -> Change:
+    """Write label images of one value."""
+    return training_files("trainannot", lambda path: save_gray(path, np.full((height, width), value, np.uint8)))
+
+
+def image(name: str, picture: Image.Image, **options: Any) -> Change:
     """Save a picture as a file of CamVid."""
     return camvid(lambda root: picture.save(root / name, **options))
 
 
-def label(picture: Image.Image, **options: object) -> Change:
+def label(picture: Image.Image, **options: Any) -> Change:
     return image("trainannot/train_1.png", picture, **options)
 
 
@@ -70,6 +113,14 @@ def label_bytes(content: bytes) -> Change:
 
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
+
+
+def turn(path: Path) -> None:
+    """Turn the stored pixels of an image, and say so in its EXIF data."""
+    picture = Image.open(path).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(path, exif=exif)
 
 
 def png_of(width: int, height: int) -> bytes:
@@ -99,7 +150,7 @@ FOLDERS = [
         "image without a label image",
         CAMVID,
         ("1 of 2 samples lack", "data/train/train_1.png", "Add the missing files"),
-        prepare=camvid(lambda root: (root / "trainannot/train_1.png").unlink()),
+        prepare=camvid(remove("trainannot/train_1.png")),
     ),
     BadInput(
         "two images of one name",
@@ -111,17 +162,14 @@ FOLDERS = [
         "folder with an image's name",
         CAMVID,
         ("data/trainannot/folder.png", "Is a directory", "expected a file"),
-        prepare=camvid(lambda root: [(root / part / "folder.png").mkdir() for part in ("train", "trainannot")]),
+        prepare=camvid(add_folder("train/folder.png"), add_folder("trainannot/folder.png")),
     ),
     BadInput(
         "broken link",
         CAMVID,
         (LABEL, "No such file", "expected a file"),
         prepare=camvid(
-            lambda root: [
-                (root / "trainannot/train_1.png").unlink(),
-                (root / "trainannot/train_1.png").symlink_to("nowhere.png"),
-            ]
+            remove("trainannot/train_1.png"), lambda root: (root / "trainannot/train_1.png").symlink_to("nowhere.png")
         ),
     ),
     BadInput(
@@ -129,18 +177,16 @@ FOLDERS = [
         "fit {fit}",
         ("1 of 1 validation images are also training images", "val/train_0.png", "Remove them"),
         prepare=camvid(
-            lambda root: [
-                copyfile(root / f"train{each}/train_0.png", root / f"val{each}/train_0.png")
-                and (root / f"val{each}/val_0.png").unlink()
-                for each in ("", "annot")
-            ]
+            remove("val*/*.png"),
+            copy("train/train_0.png", "val/train_0.png"),
+            copy("trainannot/train_0.png", "valannot/train_0.png"),
         ),
     ),
     BadInput(
         "fewer images than a batch",
         "fit {fit} --data.batch_size=3",
         ("batch_size=3", "has only 2 images", "Set data.batch_size to 2"),
-        prepare=camvid(lambda root: None),
+        prepare=camvid(),
     ),
     BadInput(
         "no validation images",
@@ -152,16 +198,16 @@ FOLDERS = [
         "Cityscapes without label ids",
         CITYSCAPES,
         ("2 of 2 samples lack", "aachen_000000_000019_leftImg8bit.png"),
-        prepare=cityscapes(lambda root: [path.unlink() for path in root.rglob("*labelIds.png")]),
+        prepare=cityscapes(remove("**/*labelIds.png")),
     ),
     BadInput(
         "Cityscapes image in two cities",
         CITYSCAPES,
         ("aachen/aachen_000000_000019_leftImg8bit.png", "bremen/aachen_000000_000019_leftImg8bit.png", "same name"),
         prepare=cityscapes(
-            lambda root: copyfile(
-                root / "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
-                root / "leftImg8bit/train/bremen/aachen_000000_000019_leftImg8bit.png",
+            copy(
+                "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
+                "leftImg8bit/train/bremen/aachen_000000_000019_leftImg8bit.png",
             )
         ),
     ),
@@ -178,24 +224,19 @@ FOLDERS = [
         "VOC without a label image",
         VOC,
         ("1 of 2 files of the split are missing", "SegmentationClass/a.png"),
-        prepare=voc(lambda devkit: (devkit / "SegmentationClass" / "a.png").unlink()),
+        prepare=voc(remove("SegmentationClass/a.png")),
     ),
     BadInput(
         "VOC without SBD",
         f"{VOC} --data.train_split=trainaug",
         ("SegmentationClassAug", "benchmark_RELEASE/dataset/cls", "data.sbd_root"),
-        prepare=voc(lambda devkit: None),
+        prepare=voc(),
     ),
     BadInput(
         "validation images in trainaug",
         f"{VOC} --data.train_split=trainaug",
         ("trainaug.txt", "also validation images, such as b", "Remove them"),
-        prepare=voc(
-            lambda devkit: [
-                (devkit / "SegmentationClassAug").mkdir(),
-                (devkit / "ImageSets/Segmentation/trainaug.txt").write_text("a\nb\n"),
-            ]
-        ),
+        prepare=voc(add_folder("SegmentationClassAug"), write("ImageSets/Segmentation/trainaug.txt", "a\nb\n")),
     ),
     BadInput(
         "images that do not exist",
@@ -217,7 +258,7 @@ LISTS = [
         "no list",
         PERSON_PART,
         ("data/train.txt: no such file", "one name per line"),
-        prepare=lambda folder: (make_person_part(folder / "data", ["a"], ["b"]) / "train.txt").unlink(),
+        prepare=lambda folder: apply([person_part("a"), remove("data/train.txt")], folder),
     ),
     BadInput(
         "empty list", PERSON_PART, ("data/train.txt: holds no names", "one name per line"), prepare=person_part("\n")
@@ -269,10 +310,9 @@ LISTS = [
         "list is a folder",
         PERSON_PART,
         ("data/train.txt",),
-        prepare=lambda folder: [
-            (make_person_part(folder / "data", ["a"], ["b"]) / "train.txt").unlink(),
-            (folder / "data/train.txt").mkdir(),
-        ],
+        prepare=lambda folder: apply(
+            [person_part("a"), remove("data/train.txt"), add_folder("data/train.txt")], folder
+        ),
     ),
     BadInput("endless name", PERSON_PART, ("aaaa", "name too long"), prepare=person_part("a" * 300)),
     BadInput(
@@ -285,12 +325,7 @@ LISTS = [
         "validation takes all of trainaug",
         f"{VOC} --data.train_split=trainaug",
         ("the train split has no images",),
-        prepare=voc(
-            lambda devkit: [
-                (devkit / "SegmentationClass").rename(devkit / "SegmentationClassAug"),
-                (devkit / "ImageSets/Segmentation/val.txt").write_text("a\nb\n"),
-            ]
-        ),
+        prepare=voc(add_folder("SegmentationClassAug"), write("ImageSets/Segmentation/val.txt", "a\nb\n")),
     ),
     BadInput(
         "SBD label that is no .mat",
@@ -349,21 +384,13 @@ LABELS = [
         "all ignored",
         "fit {fit}",
         ("all pixels of the 2 label images", "ignored"),
-        prepare=camvid(
-            lambda root: [
-                save_gray(root / f"trainannot/train_{i}.png", np.full((48, 64), 11, np.uint8)) for i in range(2)
-            ]
-        ),
+        prepare=labels(48, 64, 11),
     ),
     BadInput(
         "all ignored for weights",
-        CAMVID + " --method=inverse_log",
+        f"{CAMVID} --method=inverse_log",
         ("all pixels of the training split are ignored",),
-        prepare=camvid(
-            lambda root: [
-                save_gray(root / f"trainannot/train_{i}.png", np.full((48, 64), 11, np.uint8)) for i in range(2)
-            ]
-        ),
+        prepare=labels(48, 64, 11),
     ),
     BadInput(
         "unknown encoding",
@@ -375,10 +402,9 @@ LABELS = [
         "two encodings",
         NYUDV2,
         ("000001.png contains 255", "masks/000003.png contains 40"),
-        prepare=lambda folder: [
-            make_nyudv2(folder / "data", range(1, 41)),
-            save_gray(folder / "data/masks/000001.png", np.full((40, 50), 255, np.uint8)),
-        ],
+        prepare=lambda folder: Image.new("L", (50, 40), 255).save(
+            make_nyudv2(folder / "data", range(1, 41)) / "masks/000001.png"
+        ),
     ),
     BadInput(
         "wrong encoding",
@@ -390,9 +416,7 @@ LABELS = [
         "another size",
         "fit {fit}",
         ("trainannot/train_", "is 48 x 32 pixels", "48 x 64"),
-        prepare=camvid(
-            lambda root: [save_gray(root / f"trainannot/train_{i}.png", np.zeros((48, 32), np.uint8)) for i in range(2)]
-        ),
+        prepare=labels(48, 32, 0),
     ),
 ]
 
@@ -401,43 +425,33 @@ IMAGES = [
         "image without bytes",
         "fit {fit}",
         ("data/train/train_", "none of the formats"),
-        prepare=camvid(lambda root: [(root / f"train/train_{i}.png").write_bytes(b"") for i in range(2)]),
+        prepare=training_files("train", lambda path: path.write_bytes(b"")),
     ),
     BadInput(
         "floating point image",
         "fit {fit}",
         ("data/train/train_", "floating point", "8 or 16 bits"),
-        prepare=camvid(
-            lambda root: [Image.new("F", SIZE).save(root / f"train/train_{i}.png", format="TIFF") for i in range(2)]
-        ),
+        prepare=training_files("train", lambda path: Image.new("F", SIZE).save(path, format="TIFF")),
     ),
     BadInput(
         "more broken images than allowed",
         "fit {fit} --data.skip_broken=1",
         ("2 samples cannot be read, but data.skip_broken allows 1", "train_0.png", "train_1.png"),
-        prepare=camvid(lambda root: [cut(root / f"train/train_{i}.png") for i in range(2)]),
+        prepare=training_files("train", cut),
     ),
     BadInput(
         "turned image",
         "fit {fit}",
         ("EXIF orientation is 6", "Save the image upright"),
-        prepare=camvid(lambda root: [turn(root / f"train/train_{i}.png") for i in range(2)]),
+        prepare=training_files("train", turn),
     ),
     BadInput(
         "broken validation image",
         "fit {fit}",
         ("data/val/val_0.png", "cannot be read as image"),
-        prepare=camvid(lambda root: (root / "val/val_0.png").write_text("x")),
+        prepare=camvid(write("val/val_0.png", "x")),
     ),
 ]
-
-
-def turn(path: Path) -> None:
-    """Turn the stored pixels of an image, and say so in its EXIF data."""
-    picture = Image.open(path).transpose(Image.Transpose.ROTATE_90)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    picture.save(path, exif=exif)
 
 
 ROWS = [*FOLDERS, *LISTS, *LABELS, *IMAGES]

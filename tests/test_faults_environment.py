@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,14 @@ WEIGHTS = "class-weights --method=inverse_log --data=CamVidDataModule --data.roo
 COMPARE = "compare a.npz a.npz"
 WANDB = "fit {fit} --trainer.logger=WandbLogger"
 EXPERIMENT = "data: {class_path: CamVidDataModule, init_args: {root: camvid}}\n"
-ONE_IMAGE = {"class_names": ["a"], "names": ["b"], "image": [0], "true": [0], "predicted": [0], "pixels": [1]}
+ONE_IMAGE: dict[str, Any] = {
+    "class_names": ["a"],
+    "names": ["b"],
+    "image": [0],
+    "true": [0],
+    "predicted": [0],
+    "pixels": [1],
+}
 
 
 def photos(*names: str) -> Callable[[Path], object]:
@@ -65,16 +73,14 @@ VARIABLES = [
     BadInput(
         "mode that W&B does not know",
         WANDB,
-        ("WANDB_MODE", "sometimes"),
-        prepare=camvid,
+        ("WANDB_MODE: Input should be 'online'", "found sometimes", "unset it"),
         environment={"WANDB_MODE": "sometimes"},
     ),
     BadInput("project of W&B with a slash", WANDB, ("project", "'me/p'"), environment={"WANDB_PROJECT": "me/p"}),
     BadInput(
         "server of W&B that is no URL",
         WANDB,
-        ("W&B", "WANDB_BASE_URL"),
-        prepare=camvid,
+        ("WANDB_BASE_URL: Input should be a valid URL", "found here"),
         environment={"WANDB_BASE_URL": "here"},
     ),
     BadInput(

@@ -52,8 +52,8 @@ def write(path: Path, content: str | bytes) -> Callable[[Path], object]:
     return lambda folder: (folder / path).write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def remove(*paths: Path) -> Callable[[Path], object]:
-    return lambda folder: [(folder / path).unlink() for path in paths]
+def remove(path: Path) -> Callable[[Path], object]:
+    return lambda folder: (folder / path).unlink()
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
