@@ -55,12 +55,15 @@ def expand(path: str | Path, key: str) -> Path:
         key: Key of the configuration, for the error message.
 
     Raises:
-        UserError: A variable is not set.
+        UserError: A variable is not set, or a user has no home.
     """
     expanded = os.path.expandvars(path)
     if (unset := re.search(r"\$(\w+|\{[^}]*\})", expanded)) and not Path(path).exists():
         raise UserError(f"{key}: {path} holds {unset[0]}, but this variable is not set; set it, or write the path out")
-    return Path(expanded).expanduser()
+    try:
+        return Path(expanded).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{key}: {path} begins with ~, but there is no such home; write the path out") from error
 
 
 def _temporary(path: Path) -> Path:
@@ -125,7 +128,8 @@ def parse_yaml(text: str, failure: str) -> Any:
         failure: What failed if it cannot be read. The error message starts with it.
 
     Raises:
-        UserError: The text is not YAML, has a tag of Python's, is too large or too deep, or contains itself.
+        UserError: The text is not YAML, has a key twice or a tag of Python's, is too large or too deep, or contains
+            itself.
     """
     if len(text) > YAML_BYTES:
         raise UserError(f"{failure}: found {len(text):,} characters; expected at most {YAML_BYTES:,}")
@@ -159,20 +163,27 @@ def _extent(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[
         items = node.value
     elif isinstance(node, yaml.MappingNode):
         items = [item for pair in node.value for item in pair]
+        keys: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in keys:  # the loader would take the last one
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"the key {key.value!r} is there twice, again in line {line}; delete one")
+            keys.add(key.value)
     extents = [_extent(item, known) for item in items]
     known[id(node)] = extent = (1 + sum(count for count, _ in extents), 1 + max((d for _, d in extents), default=0))
     return extent
 
 
-def read_json(path: str | Path, advice: str) -> dict[str, Any]:
+def read_json(path: str | Path, advice: str, keys: Mapping[str, type] | None = None) -> dict[str, Any]:
     """Read a mapping from a JSON file.
 
     Args:
         path: The file.
         advice: What the user can do if the file is unusable. The error message ends with it.
+        keys: The types of values that must be there.
 
     Raises:
-        UserError: The file is missing, is not JSON, or holds something other than a mapping.
+        UserError: The file is missing, is not JSON, holds something other than a mapping, or lacks one of the keys.
     """
     try:
         if (size := Path(path).stat().st_size) > JSON_BYTES:
@@ -184,6 +195,10 @@ def read_json(path: str | Path, advice: str) -> dict[str, Any]:
         raise UserError(f"{path}: cannot read it as JSON ({error}); {advice}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds {type(content).__name__}; expected a mapping of names to values; {advice}")
+    for key, kind in (keys or {}).items():
+        if not isinstance(content.get(key), kind):
+            found = type(content[key]).__name__ if key in content else "none"
+            raise UserError(f"{path}: expected {kind.__name__} at the key {key!r}; found {found}; {advice}")
     return content
 
 

@@ -202,6 +202,8 @@ def _read_sbd(path: str | Path) -> np.ndarray:
 
 
 def _unreadable(path: str | Path, kind: str, error: Exception) -> UserError:
+    if isinstance(error, OSError) and error.strerror:  # the system's, not Pillow's
+        return UserError(f"{path}: cannot be read as {kind} ({error.strerror}); expected a file that can be read")
     if isinstance(error, Image.UnidentifiedImageError):
         found = f"its content is none of the formats {', '.join(FORMATS)}"
     else:

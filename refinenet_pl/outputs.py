@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
@@ -19,7 +20,7 @@ class Output(NamedTuple):
 def check_outputs(outputs: Iterable[Output], option: str) -> None:
     """Check that files can be written, and replace neither each other nor a file that they are made from.
 
-    Their folders are created. Files of an earlier run may be replaced.
+    Nothing is created. Files of an earlier run may be replaced.
 
     Args:
         outputs: The files.
@@ -71,10 +72,12 @@ def _identities(path: Path) -> set[tuple[int, int]]:
 
 
 def _check_folder(folder: Path, option: str) -> None:
+    existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            folder.lstat()  # fails for names that are too long
+        with TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        reason = "a file has this name" if isinstance(error, FileExistsError) else error.strerror
+        reason = f"{existing} is a file" if isinstance(error, NotADirectoryError) else error.strerror
         raise UserError(f"{folder}: cannot write into this folder ({reason}). Choose another {option}.") from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class Preprocessing:
             resizes its input itself (`image_scales`).
 
     Raises:
-        UserError: The numbers of names and colors differ.
+        UserError: A value has another type, or the numbers of names and colors differ.
     """
 
     mean: Sequence[float] | None = None
@@ -36,11 +37,27 @@ class Preprocessing:
     image_scale: float = 1.0
 
     def __post_init__(self) -> None:
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and (not _is_list(values, float | int) or len(values) not in (1, 3)):
+                raise UserError(f"preprocessing has {key} {values!r}; expected 3 numbers, one per channel")
+        if not _is_list(self.class_names, str):
+            raise UserError(f"preprocessing has class_names {self.class_names!r}; expected a list of names")
+        if not _is_list(self.class_colors, Sequence) or not all(_is_list(color, int) for color in self.class_colors):
+            raise UserError(f"preprocessing has class_colors {self.class_colors!r}; expected lists of 3 numbers")
         if len(self.class_names) != len(self.class_colors):
             raise UserError(
                 f"preprocessing has {len(self.class_names)} class_names and {len(self.class_colors)} class_colors; "
                 "give one name and one color per class"
             )
+
+
+def _is_list(values: Any, kind: Any) -> bool:
+    """Return whether a value from a file is a list of values of a type."""
+    return (
+        isinstance(values, Sequence)
+        and not isinstance(values, str)
+        and all(isinstance(value, kind) for value in values)
+    )
 
 
 class Normalize(nn.Module):

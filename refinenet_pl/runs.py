@@ -1,5 +1,6 @@
 """The run folder `runs/EXPERIMENT/TIME/`: the name of each file in it, and how to read it."""
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import read_json, read_yaml, write_json
+from refinenet_pl.files import MAX_NAME_BYTES, read_json, read_yaml, write_json
 
 OUT_OF_TIME = "max_time"
 """How a part of the history ended, if the limit of the training time ended it."""
@@ -34,12 +35,14 @@ class RunFolder:
             suffix: Appended to the name.
 
         Raises:
-            UserError: The name of the experiment would lead out of the folder of all runs.
+            UserError: The name of the experiment would lead out of the folder of all runs, or is too long.
         """
         if experiment in ("", ".", "..") or {"/", "\\", "\0"} & {*experiment}:
             raise UserError(
                 f"experiment: found {experiment!r}; expected a name for a folder in {runs}, without / and not .. itself"
             )
+        if len(os.fsencode(experiment)) > MAX_NAME_BYTES:
+            raise UserError(f"experiment: {experiment!r} is too long; expected at most {MAX_NAME_BYTES} bytes")
         # The time comes first, so that names sort by time. The letters separate two runs of the same second.
         return cls(Path(runs) / experiment / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}")
 
@@ -146,7 +149,10 @@ class RunFolder:
 
     def read_results(self) -> dict[str, Any]:
         """Read the metrics of the final evaluation; raise UserError if that fails."""
-        return read_json(self.results, "evaluate the run again")
+        results = read_json(self.results, "evaluate the run again")
+        if not isinstance(results.get("versions", {}), dict):
+            raise UserError(f"{self.results}: expected dict at the key 'versions'; evaluate the run again")
+        return results
 
     def read_costs(self) -> dict[str, Any] | None:
         """Read time and memory of the training, or None if the file does not exist; raise UserError if that fails."""
@@ -154,7 +160,13 @@ class RunFolder:
 
     def read_history(self) -> dict[str, Any] | None:
         """Read the id and the parts of the run, or None if the file does not exist; raise UserError if that fails."""
-        return read_json(self.history, "resume the run in a new folder") if self.history.is_file() else None
+        if not self.history.is_file():
+            return None
+        advice = "restore the file, or move it away and start a new run with --experiment"
+        history = read_json(self.history, advice, {"id": str, "parts": list})
+        if not all(isinstance(part, dict) for part in history["parts"]):
+            raise UserError(f"{self.history}: expected a list of mappings at the key 'parts'; {advice}")
+        return history
 
     def add_part(self, run_id: str, part: Mapping[str, Any]) -> None:
         """Append an entry to the history.

@@ -102,7 +102,7 @@ def test_image_is_read_right(tmp_path, name, save, expected):
         ("empty.png", content(b""), "none of the formats"),
         ("text.jpg", content(b"hello"), "none of the formats"),
         ("postscript.png", content(EPS), "none of the formats"),
-        ("folder.png", Path.mkdir, "IsADirectory"),
+        ("folder.png", Path.mkdir, "Is a directory"),
         ("animation.gif", frames((4, 4), (4, 4)), "several images"),
         ("animation.png", frames((4, 4), (4, 4)), "several images"),
         ("animation.webp", frames((4, 4), (4, 4)), "several images"),

@@ -13,6 +13,7 @@ from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classe
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_classes
 from refinenet_pl.files import atomic_write
+from refinenet_pl.outputs import Output, check_outputs
 
 UNUSED_SECTIONS = ("seed_everything", "model", "trainer", "experiment", "runs", "checkpoint", "pictures", "ckpt_path")
 """What an experiment holds besides `data`: allowed in --config, and not read."""
@@ -25,7 +26,10 @@ def run(name: str, args: list[str]) -> None:
     parser.add_function_arguments(class_weights)
     for section in UNUSED_SECTIONS:
         parser.add_argument(f"--{section}", type=Any, help=SUPPRESS)
-    options = parser.instantiate_classes(parser.parse_args(args))
+    options = parser.parse_args(args)
+    for config in options.config or []:
+        check_outputs([Output(options.output, Path(str(config)))], "--output")
+    options = parser.instantiate_classes(options)
     class_weights(options.data, options.method, options.output)
 
 
@@ -41,6 +45,7 @@ def class_weights(
         method: The formula. It is printed with the weights.
         output: The YAML to write. Its loss, a weighted cross-entropy, replaces the loss of the experiment.
     """
+    check_outputs([Output(output, data.root)], "--output")
     data.prepare_data()
     dataset, names = data.dataset("train"), data.classes.names
     formula, compute_weights = METHODS[method]

@@ -14,6 +14,7 @@ from refinenet_pl.evaluation.bootstrap import LEVEL
 from refinenet_pl.evaluation.comparison import compare, describe, excludes_zero
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.files import write_json
+from refinenet_pl.outputs import Output, check_outputs
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.text import percent, percent_interval
 
@@ -32,7 +33,11 @@ def compare_runs(run_a: Path, run_b: Path, level: OpenUnitInterval = LEVEL, outp
         level: Level of the intervals, 0..1.
         output: JSON file for the metrics.
     """
-    a, b = (ImageMatrices.load(RunFolder(path).per_image if path.is_dir() else path) for path in (run_a, run_b))
+    files = [RunFolder(path).per_image if path.is_dir() else path for path in (run_a, run_b)]
+    if output:
+        for file in files:
+            check_outputs([Output(output, file)], "--output")
+    a, b = map(ImageMatrices.load, files)
     comparison = compare(a, b, level)
     console = Console(highlight=False, markup=False)
     console.print(f"A: {run_a}\nB: {run_b}")

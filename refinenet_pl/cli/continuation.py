@@ -14,7 +14,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.locks import LOCKED, try_lock
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.text import join
-from refinenet_pl.training.plan import read_progress
+from refinenet_pl.training.plan import Progress, read_progress
 from refinenet_pl.weights.checkpoint import CONFIG_KEY, RUN_KEY, read_checkpoint, run_config
 
 UNRELATED = (
@@ -91,19 +91,20 @@ def plan_continuation(checkpoint: Path, config: Mapping[str, Any], new_folder: R
         named: Whether the command names the experiment or the folder of all runs, and so asks for a new folder.
 
     Raises:
-        UserError: The command asks for another training than the checkpoint's, or for more steps of a finished run
-            without a name for the new run.
+        UserError: The checkpoint lacks the state of the training, or the command asks for another training than the
+            checkpoint's, or for more steps of a finished run without a name for the new run.
         NothingLeft: The run is finished, and nothing changes.
     """
     saved = read_checkpoint(checkpoint, needs_config=False)
+    progress = training_progress(saved, checkpoint)
     changes = check_changes(run_config(saved, checkpoint), config, checkpoint) if CONFIG_KEY in saved else {}
     wrong = [key for key in changes if key in BETWEEN_EPOCHS]
-    if wrong and "loops" in saved and read_progress(saved).in_epoch:
+    if wrong and progress.in_epoch:
         raise UserError(
             f"--ckpt_path: {checkpoint} is from the middle of an epoch, and {join(wrong)} can change only between "
             "epochs; leave it as it is, or continue from a checkpoint of the end of an epoch"
         )
-    step = int(saved.get("global_step", 0))
+    step = progress.step
     run_id = (saved.get(RUN_KEY) or {}).get("id")
     own = RunFolder.of_checkpoint(checkpoint)
     history = own.read_history() if own else None
@@ -120,6 +121,29 @@ def plan_continuation(checkpoint: Path, config: Mapping[str, Any], new_folder: R
             "trainer.max_steps, and name the new run with --experiment"
         )
     return Start(own, run_id, checkpoint, step, changes, new=False)
+
+
+def training_progress(saved: Mapping[str, Any], checkpoint: Path) -> Progress:
+    """Return how far the training of a checkpoint was.
+
+    Args:
+        saved: The content of the checkpoint.
+        checkpoint: The checkpoint's file, for the message.
+
+    Raises:
+        UserError: The checkpoint lacks what a continuation needs, such as the state of the optimizer.
+    """
+    missing = [key for key in ("loops", "optimizer_states", "lr_schedulers") if key not in saved]
+    try:
+        if not missing:
+            return read_progress(saved)
+        found = f"it has no {join(missing)}"
+    except (KeyError, TypeError, ValueError) as error:  # a counter is missing, or of another type
+        found = f"its counters are incomplete: {error!r}"
+    raise UserError(
+        f"--ckpt_path: {checkpoint} cannot be continued ({found}); expected a checkpoint with the state of the "
+        f"training, as `refinenet fit` saves it. To start a new training from its weights: --model.weights={checkpoint}"
+    )
 
 
 def check_changes(saved: Mapping[str, Any], config: Mapping[str, Any], checkpoint: Path) -> dict[str, tuple[Any, Any]]:

@@ -151,5 +151,6 @@ def _built_class(frames: list[tuple[FrameType, int]]) -> str:
 
 
 def _brief(words: str) -> str:
-    """The first lines of a long message."""
-    return "\n".join(words.strip().splitlines()[:30])
+    """The first lines of a long message, and the start of long lines."""
+    lines = words.strip().splitlines()[:20]
+    return "\n".join(line if len(line) <= 400 else f"{line[:400]}..." for line in lines)

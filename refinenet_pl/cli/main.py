@@ -48,6 +48,12 @@ COMMANDS = {
     "study sweep": Command("refinenet_pl.cli.study_sweep", "write the study as a W&B sweep"),
 }
 
+NUMBERS = (
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"),
+    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
+)
+"""Variables of launchers of several processes. Lightning reads them as numbers, some of them when it is imported."""
+
 EXAMPLES = """examples:
   refinenet fit --config experiments/datasets/scenes.yaml --config experiments/recipes/quickstart.yaml
   refinenet validate --ckpt_path runs/EXPERIMENT/TIME/checkpoints/best.ckpt
@@ -70,15 +76,16 @@ def main(args: Sequence[str] | None = None) -> int:
         the user; 130 for Ctrl-C; 143 for SIGTERM.
     """
     write_any_letter()
-    # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a file
-    # there cannot take the place of an installed package.
-    if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
-        sys.path.append(os.getcwd())
     args = list(sys.argv[1:] if args is None else args)
     if args[:1] == ["--version"]:
         print(refinenet_pl.__version__)
         return 0
     try:
+        check_surroundings(args)
+        # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a
+        # file there cannot take the place of an installed package.
+        if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
+            sys.path.append(os.getcwd())
         name, options = split_command(args)
         if name is None:
             print(usage(options))
@@ -111,6 +118,26 @@ def write_any_letter() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def check_surroundings(args: Sequence[str]) -> None:
+    """Check the current folder, the environment, and that the words of the command could be read.
+
+    Raises:
+        UserError: The folder was deleted, a variable is no number, or a word has letters beyond the locale's.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder was deleted; change to a folder that exists") from error
+    for name in NUMBERS:
+        value = os.environ.get(name)
+        if value is not None and not value.strip().isdecimal():
+            raise UserError(f"{name} is {value!r} in the environment; expected a number. Remove it: unset {name}")
+    encoding = locale.getpreferredencoding(do_setlocale=False)
+    wrong = [word for word in args if any("\udc80" <= letter <= "\udcff" for letter in word)]  # bytes that are no text
+    if wrong and codecs.lookup(encoding).name != "utf-8":
+        raise UserError(f"{wrong[0]} has letters beyond ASCII, but this locale uses {encoding}; set PYTHONUTF8=1")
 
 
 def check_config_files(options: Sequence[str]) -> None:

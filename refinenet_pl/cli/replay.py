@@ -56,8 +56,8 @@ def build_task(config: dict[str, object], source: Path) -> pl.LightningModule:
         UserError: The configuration describes no task.
     """
     model = config.get("model")
-    if not isinstance(model, dict):
-        raise UserError(f"{source}: its configuration has no model; expected the configuration of a training")
+    if not isinstance(model, dict) or not isinstance(model.get("network"), dict):
+        raise UserError(f"{source}: its configuration has no network; expected the configuration of a training")
     parser = LightningArgumentParser(exit_on_error=False)
     parser.add_lightning_class_args(SegmentationTask, "model")
     model |= {"compile": False, "encoder_weights": None}

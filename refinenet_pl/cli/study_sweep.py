@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
+from refinenet_pl.outputs import Output, check_outputs
 from refinenet_pl.studies.commands import flatten
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.sweep import sweep, write_sweep
@@ -17,5 +18,6 @@ def run(name: str, args: list[str]) -> None:
     options = parser.parse_args(args)
     study = load_study(options.file)
     output = options.output or Path(f"{study.name}_sweep.yaml")
+    check_outputs([Output(output, options.file)], "--output")
     write_sweep(output, sweep(study, ["--runs", str(options.runs), *flatten(fit_options(options))]))
     print(f"sweep: {output}; start it with: wandb sweep {output}")

@@ -11,10 +11,12 @@ from typing import Any
 
 import wandb
 from jsonargparse import Namespace
+from pydantic import ValidationError
 from pytorch_lightning.utilities import rank_zero_only
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.text import join
 
 PATIENCE = 6.0
 """Seconds to wait for an answer of W&B's server, before a run stays offline."""
@@ -26,7 +28,7 @@ def set_up_wandb(config: Namespace, folder: RunFolder, run_id: str) -> None:
     The id contains the run's id, so that a resumed run continues in W&B too, also in a folder that was renamed.
 
     Raises:
-        UserError: W&B does not accept the project's name.
+        UserError: W&B does not accept the project's name, or a variable of the environment.
     """
     for logger in _loggers(config.trainer.logger):
         if logger.class_path.endswith("WandbLogger"):
@@ -36,6 +38,7 @@ def set_up_wandb(config: Namespace, folder: RunFolder, run_id: str) -> None:
             logger.init_args.id = re.sub(r"[^\w.-]", "-", logger.init_args.name)
             logger.init_args.version = None
             logger.init_args.resume = "allow"
+            _check_variables()
             _check_project(logger.init_args.project)
             if not logger.init_args.offline:
                 _start_offline_without_server(folder)
@@ -45,6 +48,16 @@ def _loggers(configured: Any) -> list[Namespace]:
     if isinstance(configured, list):
         return configured
     return [configured] if isinstance(configured, Namespace) else []
+
+
+def _check_variables() -> None:
+    try:
+        wandb.Settings().update_from_env_vars(dict(os.environ))
+    except ValidationError as error:
+        found = (
+            f"WANDB_{str(each['loc'][0]).upper()}: {each['msg']}, but found {each['input']}" for each in error.errors()
+        )
+        raise UserError(f"W&B: {join(found)}. Correct or unset it") from error
 
 
 def _check_project(project: str | None) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
+from refinenet_pl.errors import UserError
 from refinenet_pl.files import read_json
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.run_differences import manifest_differences, step_difference
@@ -27,9 +28,14 @@ def explain(run_a: Path, run_b: Path) -> int:
         run_b: The run folder to compare with.
     """
     a, b = RunFolder(run_a), RunFolder(run_b)
-    settings = manifest_differences(read_json(a.manifest, ADVICE), read_json(b.manifest, ADVICE))
-    records = read_json(a.first_steps, ADVICE), read_json(b.first_steps, ADVICE)
-    step = step_difference(*records)
+    manifests = [read_json(run.manifest, ADVICE, {"code": dict}) for run in (a, b)]
+    records = [read_json(run.first_steps, ADVICE, {"weights": dict, "steps": list}) for run in (a, b)]
+    try:
+        settings, step = manifest_differences(*manifests), step_difference(*records)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a value is missing, or of another type
+        raise UserError(
+            f"{run_a} and {run_b}: {a.manifest.name} or {a.first_steps.name} is incomplete ({error!r}); {ADVICE}"
+        ) from error
     print(f"A: {run_a}\nB: {run_b}")
     print("\n  ".join([f"settings: {len(settings) or 'no'} difference{'s' * (len(settings) != 1)}", *settings]))
     print(f"first steps: {step or 'no difference found in the first {} steps'.format(len(records[0]['steps']))}")

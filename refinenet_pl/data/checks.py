@@ -21,11 +21,14 @@ SECONDS = 20.0
 
 
 def check_names(samples: Sequence[Sample], split: str) -> None:
-    """Check that samples have unique names, under which pictures can be saved.
+    """Check that there are samples, and that they have unique names, under which pictures can be saved.
 
     Raises:
-        UserError: A sample is listed twice, two samples have one name, or a name leads outside its folder.
+        UserError: There are no samples, a sample is listed twice, two samples have one name, or a name leads outside
+            its folder.
     """
+    if not samples:
+        raise UserError(f"the {split} split has no images; expected at least one. Check data.root and its lists")
     by_name: dict[str, Sample] = {}
     for sample in samples:
         path_inside(".", f"{sample.name}.png")

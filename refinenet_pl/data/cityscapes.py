@@ -53,5 +53,10 @@ class CityscapesDataModule(SegmentationDataModule):
 
 
 def _in_all_cities(folder: Path, suffix: str) -> dict[str, Path]:
-    cities = [city for city in folder.iterdir() if city.is_dir()]
-    return {name: path for city in cities for name, path in images_in(city, suffix).items()}
+    found: dict[str, Path] = {}
+    for city in sorted(path for path in folder.iterdir() if path.is_dir()):
+        for name, path in images_in(city, suffix).items():
+            if name in found:
+                raise UserError(f"{found[name]} and {path} have the same name; keep only one of them")
+            found[name] = path
+    return found

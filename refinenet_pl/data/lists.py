@@ -34,7 +34,7 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
         masks: Folder below the root with their label images.
 
     Raises:
-        UserError: The file does not exist or is not text, or a line has another form.
+        UserError: The file does not exist, is not text, or holds no name, or a line has another form.
     """
     path = Path(path)
     root = path.parent
@@ -48,10 +48,14 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
                 image, mask = root / image_path.lstrip("/"), root / mask_path.lstrip("/")
                 samples.append(Sample(image, mask, image.stem))
             case _:
+                line = " ".join(words)
+                shown = line if len(line) <= 80 else f"{line[:80]}..."
                 raise UserError(
-                    f"{path}: cannot parse the line {' '.join(words)!r}; expected an image name, or the paths of an "
+                    f"{path}: cannot parse the line {shown!r}; expected an image name, or the paths of an "
                     "image and its label image, without spaces in them"
                 )
+    if not samples:
+        raise UserError(f"{path}: holds no names; expected a list of the split's images, one name per line")
     images_by_name = {sample.name: sample.image for sample in samples}
     if any(images_by_name[sample.name] != sample.image for sample in samples):
         paths = [sample.image.relative_to(root).with_suffix("").as_posix() for sample in samples]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from refinenet_pl.files import atomic_write
+from refinenet_pl.outputs import Output, check_outputs
 from refinenet_pl.reports.assemble import assemble
 from refinenet_pl.reports.csv_table import csv_table
 from refinenet_pl.reports.latex import latex
@@ -27,10 +28,11 @@ def report(
         trust: Whether the runs' configurations may name any class, instead of those of this package and the study.
 
     Raises:
-        UserError: No cell has finished, or a file cannot be read.
+        UserError: No cell has finished, a file cannot be read, or the folder cannot be written.
     """
     study, runs = load_study(Path(study_file)), Path(runs)
     output = study_folder(runs, study) / "report" if output is None else Path(output)
+    check_outputs([Output(output / "report.html", Path(study_file))], "--output")
     assembled = assemble(summarize_study(study, runs), trust)
     texts = {
         "report.md": markdown(assembled),

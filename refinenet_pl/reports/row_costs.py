@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
 
 
@@ -36,15 +37,27 @@ def row_costs(inference: Mapping[str, str], trainings: Sequence[RunFolder]) -> C
     Args:
         inference: The row's line in `inference.csv`; empty if inference was not measured.
         trainings: Run folders of the row's trainings. Runs without `costs.json` are skipped.
+
+    Raises:
+        UserError: A value is not a number.
     """
-    training_costs = [costs for training in trainings if (costs := training.read_costs()) is not None]
+    training_costs = {run.costs: costs for run in trainings if (costs := run.read_costs()) is not None}
 
     def measured(name: str) -> float | None:
-        return float(inference[name]) if inference.get(name) else None
+        try:
+            return float(inference[name]) if inference.get(name) else None
+        except ValueError as error:
+            raise UserError(
+                f"inference.csv: {name} of {inference['row']} is {inference[name]!r}; expected a number. Delete the "
+                "file: `refinenet study run` measures again"
+            ) from error
 
     def mean(name: str) -> float | None:
-        values = [costs[name] for costs in training_costs if costs.get(name) is not None]
-        return fmean(values) if values else None
+        values = {file: costs[name] for file, costs in training_costs.items() if costs.get(name) is not None}
+        for file, value in values.items():
+            if not isinstance(value, int | float):
+                raise UserError(f"{file}: {name} is {value!r}; expected a number. Restore the file, or delete it")
+        return fmean(values.values()) if values else None
 
     return Costs(
         parameters=mean("parameters") if measured("parameters") is None else measured("parameters"),

@@ -149,7 +149,7 @@ def summarize_study(study: Study, runs: Path) -> Summary:
         UserError: No cell has finished, a file cannot be read, or runs on one dataset have different targets.
     """
     found = find_runs(study, runs)
-    inference = {line["row"]: line for line in read_rows(inference_file(study, runs))}
+    inference = {line["row"]: line for line in read_rows(inference_file(study, runs), "row")}
     datasets = []
     for dataset in study.dataset_names:
         if dataset in found.missing_datasets:

@@ -1,5 +1,7 @@
 """Reads and checks the YAML of a study."""
 
+from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,6 +11,7 @@ from refinenet_pl.files import read_yaml
 from refinenet_pl.studies.study import Levels, Study
 from refinenet_pl.text import join
 
+KEYS = tuple(field.name for field in fields(Study) if field.name != "path")
 RESERVED = ("dataset", "row", "seed")
 """Names that --only uses, so that no factor can have them."""
 
@@ -21,22 +24,23 @@ def load_study(path: str | Path) -> Study:
     """
     path = Path(path)
     content = read_yaml(path, "study")
+    if wrong := [key for key in content if key not in KEYS]:
+        raise UserError(f"{path}: unknown keys: {join(wrong, 8)}; expected {join(KEYS)}")
     try:
         study = Study(path=path, **content)
-    except (ValidationError, TypeError) as error:  # TypeError: a key is no string
+    except ValidationError as error:
         raise UserError(f"{path}: {_describe(error)}") from error
     _check(study)
     return study
 
 
-def _describe(error: ValidationError | TypeError) -> str:
+def _describe(error: ValidationError) -> str:
     """Return each mistake with its key and what was found there."""
-    if isinstance(error, TypeError):
-        return str(error)
     mistakes = []
     for mistake in error.errors():
         key = ".".join(str(part) for part in mistake["loc"])
-        mistakes.append(f"{key}: {mistake['msg']}, but found {str(mistake['input'])[:80]}")
+        found = "found nothing" if mistake["type"] == "missing" else f"but found {str(mistake['input'])[:80]}"
+        mistakes.append(f"{key}: {mistake['msg']}, {found}")
     return "; ".join(mistakes)
 
 
@@ -52,13 +56,20 @@ def _check(study: Study) -> None:
     for levels in study.grid:
         _check_levels(study, levels)
     for dataset in study.dataset_names:
-        if study.image_size_of(dataset) is None:
+        size = study.image_size_of(dataset)
+        if size is None or min(size) < 1:
             where = "" if dataset is None else f" for the dataset {dataset}"
-            raise UserError(f"{study.path}: image_size is missing{where}; give height and width in pixels")
+            found = "missing" if size is None else f"{list(size)}"
+            raise UserError(f"{study.path}: image_size is {found}{where}; give height and width in pixels")
     _check_published(study)
     names = [cell.name for cell in study.cells]
-    if not names or len(set(names)) < len(names):
-        raise UserError(f"{study.path}: found no cells, or two with the same row and seed: {join(names)}")
+    if not names:
+        raise UserError(f"{study.path}: found no cells, because rows or seeds is empty; expected at least one of each")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(
+            f"{study.path}: found cells with the same row and seed: {join(twice, 8)}; remove the repeated one, or "
+            "rename its level"
+        )
 
 
 def _check_published(study: Study) -> None:

@@ -30,7 +30,7 @@ def measure_inference(study: Study, runs: Path) -> None:
         UserError: The command failed.
     """
     path = inference_file(study, runs)
-    measurements = read_rows(path)
+    measurements = read_rows(path, "row")
     measured = {row["row"] for row in measurements}
     pending: dict[str, tuple[Cell, RunFolder]] = {}
     for cell in study.cells:
@@ -42,12 +42,26 @@ def measure_inference(study: Study, runs: Path) -> None:
         _write_rows(path, measurements)
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a CSV file, each by column; a missing file has no rows."""
+def read_rows(path: Path, column: str | None = None) -> list[dict[str, str]]:
+    """Read the rows of a CSV file, each by column; a missing file has no rows.
+
+    Args:
+        path: The file.
+        column: A column that must be there.
+
+    Raises:
+        UserError: The file is no CSV in UTF-8, or lacks the column.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read it as CSV ({error}); delete it to measure again") from error
+    if column is not None and any(not row.get(column) for row in rows):
+        raise UserError(f"{path}: found rows without a value in the column {column!r}; delete it to measure again")
+    return rows
 
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:

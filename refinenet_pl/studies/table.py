@@ -84,7 +84,7 @@ def cell_state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, 
 def _outcome(run: RunFolder) -> tuple[str, str]:
     """Return the mean IoU in percent, and the duration."""
     results = run.read_results()
-    return percent(results["miou"]), duration(results["seconds"])
+    return percent(results.get("miou")), duration(results.get("seconds"))
 
 
 def _newest_metrics(run: RunFolder) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Writes and reads checkpoint files so that a killed process or a full disk damages none."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -48,11 +49,15 @@ class CheckpointFiles(TorchCheckpointIO):
         """Read a checkpoint, as Lightning does.
 
         Raises:
-            UserError: The file was cut short.
+            UserError: The file was cut short, or its weights are not tensors by name.
         """
         if "://" not in str(path) and Path(path).is_file() and is_cut_short(path):
             raise UserError(cut_short_message(path))
-        return super().load_checkpoint(path, *args, **options)
+        checkpoint = super().load_checkpoint(path, *args, **options)
+        state = checkpoint.get("state_dict", {}) if isinstance(checkpoint, dict) else checkpoint
+        if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
+            raise UserError(f"{path}: its weights are {type(state).__name__}; expected tensors by name (state_dict)")
+        return checkpoint
 
 
 def write(checkpoint: dict[str, Any], path: Path) -> None:

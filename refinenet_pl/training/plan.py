@@ -51,9 +51,9 @@ def read_progress(checkpoint: Mapping[str, Any]) -> Progress:
     batches = loop["epoch_loop.batch_progress"]
     current = batches["current"]
     return Progress(
-        checkpoint["global_step"],
-        loop["epoch_progress"]["current"]["ready"],
-        current["processed"],
+        int(checkpoint["global_step"]),
+        int(loop["epoch_progress"]["current"]["ready"]),
+        int(current["processed"]),
         batches["is_last_batch"] and current["processed"] == current["ready"],  # else the last one has only started
     )
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
+from refinenet_pl.text import join
 from refinenet_pl.training.first_non_finite import FirstNonFinite
 from refinenet_pl.training.random_state import set_generator_states
 from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint
@@ -23,6 +24,8 @@ from refinenet_pl.weights.checkpoint import CONFIG_KEY, read_checkpoint
 Batch = dict[str, Any]
 REPLAY_KEY = "refinenet_replay"
 """Key of everything in a replay file but configuration and weights, which have the keys of a checkpoint."""
+STEP = {"finding": str, "batches": list, "random_states": list, "precision": str, "scaler": dict, "device": str}
+"""What is under REPLAY_KEY, with its types."""
 
 
 def batch_on_cpu(batch: Batch) -> Batch:
@@ -70,11 +73,18 @@ def read_replay(path: str | Path) -> dict[str, Any]:
     """Read a replay file without running code.
 
     Raises:
-        UserError: The file is missing or damaged, or is no replay file.
+        UserError: The file is missing or damaged, is no replay file, or lacks a part of the step.
     """
     content = read_checkpoint(path)
     if REPLAY_KEY not in content:
         raise UserError(f"{path}: holds no training step; expected the replay file that a stopped training named")
+    step, state = content[REPLAY_KEY], content.get("state_dict")
+    wrong = [key for key, kind in STEP.items() if not isinstance(step, dict) or not isinstance(step.get(key), kind)]
+    if wrong or not isinstance(state, dict) or not all(isinstance(batch, dict) for batch in step["batches"]):
+        raise UserError(
+            f"{path}: its training step is incomplete ({join(wrong) or 'batches or weights'}); expected the replay "
+            "file that a stopped training named, unchanged"
+        )
     return content
 
 

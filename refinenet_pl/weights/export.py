@@ -84,7 +84,9 @@ def write_exported(checkpoint: str | Path, folder: str | Path | None = None, tru
         card = trained_card(config, data_terms(config["data"]["class_path"], trust), run_results(path), weights)
         experiment = config["experiment"]
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # a key is missing, or of another type
-        raise UserError(f"{path}: its configuration is incomplete ({error!r}); `refinenet fit` saves all") from error
+        raise UserError(
+            f"{path}: its configuration or the results of its run are incomplete ({error!r}); `refinenet fit` saves all"
+        ) from error
     if folder is None:
         check_section("experiment", experiment, path, advice="Give another folder with --output")
     folder = Path(folder or experiment)

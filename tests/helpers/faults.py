@@ -1,6 +1,6 @@
 """A catalogue of bad inputs: what a row holds, and what is expected of every row."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,6 +20,7 @@ class BadInput(NamedTuple):
         words: Each must appear in the message.
         status: The exit status.
         files: Files in the current folder, by name.
+        prepare: Changes the current folder before `files` are written.
         environment: Variables to set; None removes one.
         trains: Whether training starts, so that a new run folder appears.
     """
@@ -29,6 +30,7 @@ class BadInput(NamedTuple):
     words: tuple[str, ...]
     status: int = 2
     files: Mapping[str, str | bytes] = MappingProxyType({})
+    prepare: Callable[[Path], object] | None = None
     environment: Mapping[str, str | None] = MappingProxyType({})
     trains: bool = False
 
@@ -40,8 +42,10 @@ def check(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Run a row's command in an empty folder: one message, the expected status, and no file is changed or left over."""
+    """Run a row's command in a folder: one message, the expected status, and no file is changed or left over."""
     monkeypatch.chdir(folder)
+    if row.prepare is not None:
+        row.prepare(folder)
     for name, content in row.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -59,11 +63,14 @@ def check(
     assert len(message.splitlines()) < 24
     assert "Traceback" not in message
     after = contents(folder)
-    assert {name: after.get(name) for name in before} == before
+    assert {name: after.get(name, "gone") for name in before} == before
     if not row.trains:
         assert after == before
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Return all that is below a folder: the content of each file; None for a folder, a broken link and the like."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
