@@ -69,7 +69,9 @@ def ends(process: int) -> bool:
 
 def test_process_that_stands_still_is_ended(fake_camvid, tmp_path):
     options = [*fit_options(fake_camvid, tmp_path / "runs"), *TWO]
-    done = refinenet_process(tmp_path, "fit", *options, "--trainer.callbacks=trouble.Fails", "--trainer.callbacks.rank=0")
+    done = refinenet_process(
+        tmp_path, "fit", *options, "--trainer.callbacks=trouble.Fails", "--trainer.callbacks.rank=0"
+    )
     assert done.returncode == 2
     assert done.stderr.count("refinenet: error") == done.stderr.count("refinenet: error: out of GPU memory") == 1
     assert ends(int((tmp_path / "stands_still").read_text()))
@@ -77,7 +79,9 @@ def test_process_that_stands_still_is_ended(fake_camvid, tmp_path):
 
 def test_failure_of_the_second_process_is_told(fake_camvid, tmp_path):
     options = [*fit_options(fake_camvid, tmp_path / "runs"), *TWO]
-    done = refinenet_process(tmp_path, "fit", *options, "--trainer.callbacks=trouble.Fails", "--trainer.callbacks.rank=1")
+    done = refinenet_process(
+        tmp_path, "fit", *options, "--trainer.callbacks=trouble.Fails", "--trainer.callbacks.rank=1"
+    )
     assert done.returncode == 1
     first, second = [line for line in done.stderr.splitlines() if line.startswith("refinenet: error")]
     assert "out of GPU memory" in first

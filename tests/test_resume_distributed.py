@@ -1,4 +1,4 @@
-"""Two processes, one of which is stopped in the middle of an epoch: the same command ends as if nothing had happened."""
+"""Two processes, one of which is stopped within an epoch: the resumed training ends as an uninterrupted one."""
 
 import signal
 import sys

@@ -179,8 +179,11 @@ def lock_run(folder: RunFolder, resources: ExitStack) -> None:
         UserError: Another process trains the run.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    if not try_lock(resources.enter_context(folder.lock.open("a"))):
+    file = resources.enter_context(folder.lock.open("a"))
+    if not try_lock(file):
         raise UserError(f"{folder.path} is {LOCKED}; wait until it ends, or stop it")
+    # The workers of a loader must not hold it: they outlive a killed process by seconds, and its job starts again.
+    os.register_at_fork(after_in_child=file.close)
 
 
 def requeued() -> bool:
