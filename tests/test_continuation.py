@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.commands import fit_options, only_run, refinenet
 
+from refinenet_pl.cli.continuation import lock_run
 from refinenet_pl.locks import try_lock
 from refinenet_pl.runs import RunFolder
 
@@ -152,6 +155,26 @@ def test_running_run_is_locked(half, monkeypatch, capsys):
     assert digest(half.path) == before
 
 
+def test_lock_ends_with_its_process(tmp_path):
+    """Workers of a loader live on for seconds after the training process is killed."""
+    with ExitStack() as resources:
+        lock_run(RunFolder(tmp_path), resources)
+        worker = get_context("fork").Process(target=time.sleep, args=(60,))
+        worker.start()
+        with (tmp_path / "lock").open("a") as file:
+            assert not try_lock(file)
+    try:
+        deadline = time.monotonic() + 30
+        with (tmp_path / "lock").open("a") as file:
+            while not try_lock(file):  # the worker closes it when it starts
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert worker.is_alive()
+    finally:
+        worker.kill()
+        worker.join()
+
+
 def test_missing_data_changes_nothing(half, tmp_path, monkeypatch):
     before = digest(half.path)
     assert resume(monkeypatch, half.last_checkpoint, f"--data.root={tmp_path}") == 2
@@ -191,30 +214,42 @@ def test_experiment_stays_in_its_folder(name, fake_camvid, tmp_path, monkeypatch
 
 
 def test_requeued_job_continues_its_run(fake_camvid, tmp_path):
-    """SIGUSR1 saves the step and asks for a new start; the same command then continues the run in its folder."""
+    """A job that is killed before its first checkpoint starts anew. At SIGUSR1, the next start saves the step and asks
+    for a third one; the same command then continues the run in its folder.
+    """
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
     scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "asked"}\n')
     scontrol.chmod(0o755)
     # Lightning takes a job of this name for a terminal, and starts the processes itself.
     job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "interactive", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
-    options = [*fit_options(fake_camvid, tmp_path / "runs"), "--experiment=job", "--trainer.max_epochs=30"]
+    options = [*fit_options(fake_camvid, tmp_path / "runs"), "--experiment=job", "--trainer.max_epochs=12"]
     command = [sys.executable, "-m", "refinenet_pl", "fit", *options]
-    first = subprocess.Popen(command, env={**os.environ, **job}, stderr=subprocess.PIPE, text=True)
-    while first.poll() is None and not list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt")):
+    first = subprocess.Popen(command, env={**os.environ, **job})
+    while first.poll() is None and not list(tmp_path.glob("runs/*/*/history.json")):
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+    left = RunFolder(only_run(tmp_path / "runs"))
+    assert not left.last_checkpoint.exists()
+    before = digest(left.path)
+    again = {**os.environ, **job, "SLURM_RESTART_COUNT": "1"}
+    second = subprocess.Popen(command, env=again, stderr=subprocess.PIPE, text=True)
+    while second.poll() is None and not list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt")):
         time.sleep(0.1)
-    first.send_signal(signal.SIGUSR1)
-    _, told = first.communicate(timeout=120)
-    assert first.returncode == 128 + signal.SIGUSR1
+    second.send_signal(signal.SIGUSR1)
+    _, told = second.communicate(timeout=120)
+    assert second.returncode == 128 + signal.SIGUSR1
     assert "the job 77 is queued again" in told
     assert (tmp_path / "asked").read_text() == "requeue 77\n"
-    run = RunFolder(only_run(tmp_path / "runs"))
+    (run,) = [RunFolder(path) for path in tmp_path.glob("runs/*/*") if path != left.path]
     step = torch.load(run.last_checkpoint)["global_step"]
-    again = {**os.environ, **job, "SLURM_RESTART_COUNT": "1"}
-    subprocess.run(command, env=again, check=True, timeout=300)
-    assert only_run(tmp_path / "runs") == run.path
+    subprocess.run(command, env=again | {"SLURM_RESTART_COUNT": "2"}, check=True, timeout=300)
+    assert len(list(tmp_path.glob("runs/*/*"))) == 2
     assert [part["step"] for part in (run.read_history() or {})["parts"]] == [0, step]
     assert run.finished
+    assert rates(run) == pytest.approx([0.001 * poly(number, 24) for number in range(24)])
+    assert digest(left.path) == before
     # Once it is finished, another start of the job has nothing to do.
     done = subprocess.run(command, env=again, check=True, timeout=300, capture_output=True, text=True)
     assert "nothing is left to do" in done.stdout

@@ -5,11 +5,13 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers.commands import only_run, refinenet_process
 from helpers.fake_slurm import install_fake_slurm
 from helpers.tiny_study import write_study
@@ -90,6 +92,30 @@ def test_interrupted_job_resumes(tmp_path):
     assert folder.finished == run
     assert len((run.read_history() or {})["parts"]) == 2
     assert len(submitted(group)) == 1
+
+
+def test_job_that_is_killed_before_its_first_checkpoint_starts_anew(tmp_path, monkeypatch):
+    install_fake_slurm(monkeypatch, tmp_path, runs=True)
+    (group,) = make_groups(tmp_path, factors={"test": {"one": {}}})
+    folder = group.folder(group.cells[0])
+    left: list[RunFolder] = []
+
+    def kill(progress: object) -> None:
+        if not left and any(run.history.is_file() for run in folder.runs):
+            left.extend(folder.runs)
+            subprocess.run(["scontrol", "requeue", "1"], check=True)  # as after the failure of a machine
+            assert folder.resumable is None
+
+    progress = SlurmQueue({"timeout_min": 5}).run([group], kill)
+    assert not progress.failed
+    assert len(left) == 1
+    first, second = folder.runs
+    assert first == left[0]
+    assert not first.finished
+    assert second.finished
+    assert torch.load(second.last_checkpoint)["global_step"] == 2
+    parts = [part for run in (first, second) for part in (run.read_history() or {})["parts"]]
+    assert [(part["job"], part["step"]) for part in parts] == [("slurm-1", 0), ("slurm-1", 0)]
 
 
 def descendants(process: int) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 
+from refinenet_pl.cli.torchrun import NO_ID, RESTARTS, RUN_ID
 from refinenet_pl.differences import differences
 from refinenet_pl.errors import UserError
 from refinenet_pl.locks import LOCKED, try_lock
@@ -41,8 +42,6 @@ BETWEEN_EPOCHS = (
     "trainer.limit_train_batches",
 )
 """Settings that a continuation may change only at the start of an epoch, because they cut it into other batches."""
-
-RESTARTS_OF_TORCHRUN = "TORCHELASTIC_RESTART_COUNT"
 
 AVERAGING = ("EMA", "WeightAveraging", "EMAWeightAveraging", "StochasticWeightAveraging")
 """Callbacks that average weights. A checkpoint holds either averaged weights or none, so that a run keeps them."""
@@ -205,13 +204,16 @@ def lock_run(folder: RunFolder, resources: ExitStack) -> None:
         UserError: Another process trains the run.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    if not try_lock(resources.enter_context(folder.lock.open("a"))):
+    file = resources.enter_context(folder.lock.open("a"))
+    if not try_lock(file):
         raise UserError(f"{folder.path} is {LOCKED}; wait until it ends, or stop it")
+    # The workers of a loader must not hold it: they outlive a killed process by seconds, and its job starts again.
+    os.register_at_fork(after_in_child=file.close)
 
 
 def requeued() -> bool:
     """Return whether a cluster or torchrun has started this job again."""
-    return any(os.environ.get(name, "0") not in ("", "0") for name in ("SLURM_RESTART_COUNT", RESTARTS_OF_TORCHRUN))
+    return any(os.environ.get(name, "0") not in ("", "0") for name in ("SLURM_RESTART_COUNT", RESTARTS))
 
 
 def requeued_checkpoint(new_folder: RunFolder, config: Mapping[str, Any]) -> Path | None:
@@ -222,7 +224,7 @@ def requeued_checkpoint(new_folder: RunFolder, config: Mapping[str, Any]) -> Pat
         config: The whole configuration of the command. It tells several runs of one job apart.
 
     Returns:
-        None if the job is not started again, or had no checkpoint yet.
+        None if the job is not started again, or its newest run has no checkpoint yet.
     """
     job = job_name()
     if job is None or not requeued():
@@ -230,10 +232,11 @@ def requeued_checkpoint(new_folder: RunFolder, config: Mapping[str, Any]) -> Pat
     for path in sorted(new_folder.path.parent.glob("*/"), reverse=True):
         folder = RunFolder(path)
         parts = (folder.read_history() or {"parts": []})["parts"]
-        if any(part.get("job") == job for part in parts) and folder.last_checkpoint.is_file():
+        if any(part.get("job") == job for part in parts):
             found = differences(folder.read_config(), config, both_complete=True)
             if all(_is_part_of(key, UNRELATED) for key in found):
-                return folder.last_checkpoint
+                # An older run of this name is of an earlier job: torchrun's names can repeat.
+                return folder.last_checkpoint if folder.last_checkpoint.is_file() else None
     return None
 
 
@@ -243,9 +246,9 @@ def job_name() -> str | None:
     if "SLURM_JOB_ID" in values:
         array = values.get("SLURM_ARRAY_JOB_ID")
         return f"slurm-{array}_{values['SLURM_ARRAY_TASK_ID']}" if array else f"slurm-{values['SLURM_JOB_ID']}"
-    if RESTARTS_OF_TORCHRUN in values:
-        name = values.get("TORCHELASTIC_RUN_ID", "none")
-        if name == "none":  # torchrun's default
+    if RESTARTS in values:
+        name = values.get(RUN_ID, NO_ID)
+        if name == NO_ID:
             name = f"{values.get('MASTER_ADDR')}:{values.get('MASTER_PORT')}"
         return f"torchrun-{name}"
     return None

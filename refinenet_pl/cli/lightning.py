@@ -9,6 +9,7 @@ from pathlib import Path
 from refinenet_pl.cli.continuation import NothingLeft
 from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
+from refinenet_pl.cli.torchrun import use_new_port
 from refinenet_pl.cli.training import TrainingCLI, missing_checkpoint
 from refinenet_pl.cli.wandb_run import failure_told
 from refinenet_pl.errors import UserError
@@ -40,6 +41,7 @@ def run(name: str, args: list[str]) -> None:
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     options, checkpoint = split_checkpoint(name, args)
+    use_new_port()
     try:
         with ExitStack() as resources, failure_told(), handlers_restored():
             COMMANDS[name]([name, *options], checkpoint, names_folder(args), resources)

@@ -248,9 +248,11 @@ class TrainingCLI(LightningCLI):
         """Evaluate the best checkpoint on the validation split; the last one if no validation chose a best one."""
         if self.config[self.subcommand].trainer.fast_dev_run:
             return
-        # The trainer's own first checkpoint callback can be one of the user's.
-        best = self.config_init[self.subcommand].checkpoint.best_model_path
-        checkpoint = best or str(self.run_folder.last_checkpoint)
+        # The trainer's own first checkpoint callback can be one of the user's. Only this callback knows the folder of
+        # the main process in every process, and all must evaluate.
+        checkpoints = self.config_init[self.subcommand].checkpoint
+        best = checkpoints.best_model_path
+        checkpoint = best or str(checkpoints.last)
         if not self.trainer.limit_val_batches:
             self.tell(
                 "no results.json is written, because trainer.limit_val_batches is 0. To evaluate: refinenet validate "

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from refinenet_pl.errors import Interrupted
 
@@ -22,6 +23,8 @@ SECONDS = 60
 
 class Interruption(Callback):
     """Raises `Interrupted` between two steps, on every process between the same two; `RunCheckpoints` saves it then.
+
+    It also ends the processes that Lightning started for other devices if the command fails.
 
     A second Ctrl-C ends the processes at once. So does a step that takes longer than `SECONDS`, for example because
     another process has failed. The command ends with status 128 + signal: 130 for Ctrl-C, 143 for SIGTERM.
@@ -47,6 +50,9 @@ class Interruption(Callback):
             return
         self.received = signum
         Watchdog(SECONDS, self.end_now, [f"did not stop within {SECONDS} s, and was ended"]).start()
+        if self.trainer is not None and is_started_by_another(self.trainer) and signum != signal.SIGINT:
+            # That process tells it, and ends this one in time. A terminal sends Ctrl-C to all of them.
+            os.kill(os.getppid(), signum)
         if self.trainer is not None and self.trainer.is_global_zero:
             again = "; press Ctrl-C again to stop at once" if signum == signal.SIGINT else ""
             say(f"{name_of(signum)}: stopping after this step{again}")
@@ -56,8 +62,7 @@ class Interruption(Callback):
         if self.trainer is not None:
             if self.trainer.is_global_zero:
                 say(f"{reason}{self.advice(will_be_saved=False)}")
-            if self.trainer.strategy.launcher is not None:
-                self.trainer.strategy.launcher.kill(signal.SIGKILL)
+            end_started(self.trainer)
         os._exit(128 + (self.received or signal.SIGTERM))
 
     def advice(self, will_be_saved: bool) -> str:
@@ -130,11 +135,32 @@ class Interruption(Callback):
         """
         if self.received is not None and trainer.world_size == 1:
             self.stop(trainer)
-        if self.received is not None and trainer.state.fn != "fit":
+        if self.received is not None and trainer.state.fn != "fit" and not is_started_by_another(trainer):
             self.end_now(f"stopped by {name_of(self.received)}")
 
     on_test_batch_end = on_validation_batch_end  # type: ignore[assignment]
     on_predict_batch_end = on_validation_batch_end  # type: ignore[assignment]
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """End the processes that this one started, unless they stop with it: one that stands still would stay."""
+        if not isinstance(exception, Interrupted):
+            end_started(trainer)
+
+
+def is_started_by_another(trainer: pl.Trainer) -> bool:
+    """Return whether another process of this training started this one."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return trainer.local_rank > 0 and isinstance(environment, LightningEnvironment)
+
+
+def end_started(trainer: pl.Trainer) -> None:
+    """End the processes of this training that this one started, whatever they are doing."""
+    listed = getattr(trainer.strategy.launcher, "procs", [])
+    processes = [*listed]
+    # Lightning kills this process, which may not have told its message yet, if one of the list has failed.
+    listed.clear()
+    for process in processes:
+        process.kill()
 
 
 def queue_again() -> str:

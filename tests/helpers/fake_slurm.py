@@ -1,4 +1,4 @@
-"""Fake sbatch, srun and sacct. They keep the batch files, and run the jobs on this machine if asked to."""
+"""Fake sbatch, scontrol, srun and sacct. They keep the batch files, and run the jobs on this machine if asked to."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 COMMON = """#!{python}
-import os, re, subprocess, sys
+import json, os, re, signal, subprocess, sys
 from pathlib import Path
 spool = Path({spool!r})
+
+def start(number, environment):
+    command = ["sh", "-c", f"bash {{spool / number}}.sh; echo $? > {{spool / number}}.status"]
+    null = subprocess.DEVNULL
+    job = subprocess.Popen(command, env=environment, start_new_session=True, stdin=null, stdout=null, stderr=null)
+    (spool / f"{{number}}.json").write_text(json.dumps({{"group": job.pid, "environment": dict(environment)}}))
 """
 
 SBATCH = """
@@ -25,10 +31,16 @@ environment = os.environ | {
     "SLURM_NTASKS_PER_NODE": tasks, "SLURM_NTASKS": str(int(nodes) * int(tasks)),
 }
 if (spool / "runs").exists():
-    command = ["sh", "-c", f"bash {kept}; echo $? > {spool / number}.status"]
-    null = subprocess.DEVNULL
-    subprocess.Popen(command, env=environment, start_new_session=True, stdin=null, stdout=null, stderr=null)
+    start(number, environment)
 print(f"Submitted batch job {number}")
+"""
+
+SCONTROL = """
+number = sys.argv[sys.argv.index("requeue") + 1]
+job = json.loads((spool / f"{number}.json").read_text())
+os.killpg(job["group"], signal.SIGKILL)
+restarts = int(job["environment"].get("SLURM_RESTART_COUNT", 0)) + 1
+start(number, job["environment"] | {"SLURM_RESTART_COUNT": str(restarts)})
 """
 
 SRUN = """
@@ -59,7 +71,7 @@ for batch in spool.glob("*.sh"):
 
 
 def install_fake_slurm(monkeypatch: pytest.MonkeyPatch, folder: Path, *, runs: bool) -> Path:
-    """Put the three commands first on the PATH.
+    """Put the four commands first on the PATH.
 
     Args:
         monkeypatch: The fixture of the test.
@@ -74,7 +86,7 @@ def install_fake_slurm(monkeypatch: pytest.MonkeyPatch, folder: Path, *, runs: b
     programs.mkdir()
     if runs:
         (spool / "runs").touch()
-    for name, script in {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT}.items():
+    for name, script in {"sbatch": SBATCH, "scontrol": SCONTROL, "srun": SRUN, "sacct": SACCT}.items():
         (programs / name).write_text(COMMON.format(python=sys.executable, spool=str(spool)) + script)
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
