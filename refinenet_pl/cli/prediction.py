@@ -8,7 +8,8 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
-from refinenet_pl.cli.training import TrainingCLI, progress_bar
+from refinenet_pl.cli.trainer_parts import progress_bar
+from refinenet_pl.cli.training import TrainingCLI
 from refinenet_pl.data.unlabeled import ImagesDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.training.interruption import Interruption

@@ -1,6 +1,5 @@
 """`fit`, `validate` and `test`: LightningCLI with a run folder and a configuration that completes itself."""
 
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,11 +8,7 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import RichProgressBar
-from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.plugins import CheckpointIO
-from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 
 import refinenet_pl.networks
@@ -28,8 +23,8 @@ from refinenet_pl.cli.continuation import (
     start_new,
 )
 from refinenet_pl.cli.parser import Parser
-from refinenet_pl.cli.run_recorder import RunRecorder
 from refinenet_pl.cli.trainer_options import check_trainer, training_strategy
+from refinenet_pl.cli.trainer_parts import evaluation_callbacks, trainer_plugins, training_callbacks, training_loggers
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
@@ -37,19 +32,8 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
-from refinenet_pl.training.checkpoint_files import CheckpointFiles
 from refinenet_pl.training.checkpoints import RunCheckpoints
-from refinenet_pl.training.costs import TrainingCosts
-from refinenet_pl.training.finite import StopOnNonFinite
-from refinenet_pl.training.first_steps import FirstSteps
-from refinenet_pl.training.interruption import Interruption
 from refinenet_pl.training.losses import CrossEntropy
-from refinenet_pl.training.manifest import ManifestWriter
-from refinenet_pl.training.metrics_file import MetricsFile
-from refinenet_pl.training.picture_writer import PictureWriter
-from refinenet_pl.training.random_state import RandomState
-from refinenet_pl.training.results_writer import ResultsWriter
-from refinenet_pl.training.resume_position import ResumePosition
 from refinenet_pl.training.schedules import Poly
 from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.folder import load_weights
@@ -196,35 +180,19 @@ class TrainingCLI(LightningCLI):
 
     def default_callbacks(self, config: Namespace) -> list[Any]:
         """Return the callbacks that every run has."""
-        if config.trainer.fast_dev_run:
-            return [*progress_bar(config), *([StopOnNonFinite()] if self.subcommand == "fit" else [])]
-        callbacks: list[Any] = [RunRecorder(self.start, self.saved, ["refinenet", *sys.argv[1:]])]
-        callbacks += [ResultsWriter(self.saved), PictureWriter(config.pictures), *progress_bar(config)]
         if self.subcommand == "fit":
-            callbacks += [ManifestWriter(self.saved), ResumePosition(), RandomState(), TrainingCosts()]
-            callbacks += [StopOnNonFinite(self.saved), FirstSteps(compiled=config.model.compile)]
-        last = self.run_folder.last_checkpoint if self.subcommand == "fit" else None
-        return [*callbacks, Interruption(last)]
+            return training_callbacks(config, self.start, self.saved)
+        return evaluation_callbacks(config, self.start, self.saved)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Return a trainer that writes to the run folder; training always logs its metrics as CSV."""
-        configured = self.config_init[self.subcommand].trainer.logger
-        # In a trial run of a few steps (fast_dev_run), Lightning replaces the loggers by one that writes nothing.
-        trial = self.config_init[self.subcommand].trainer.fast_dev_run
-        if self.subcommand == "fit" and configured is not False and not trial:
-            loggers = configured if isinstance(configured, list) else [configured]
-            metrics = MetricsFile(self.run_folder.path, self.start.step)
-            kwargs["logger"] = [metrics, *(logger for logger in loggers if logger not in (None, True))]
+        options = self.config_init[self.subcommand].trainer
         if self.subcommand == "fit":
-            kwargs["strategy"] = training_strategy(self.config_init[self.subcommand].trainer.strategy)
-        plugins = self.config_init[self.subcommand].trainer.plugins or []
-        plugins = plugins if isinstance(plugins, list) else [plugins]
-        kwargs["plugins"] = list(plugins)
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            kwargs["plugins"].append(CheckpointFiles())
-        if SLURMEnvironment.detect() and not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
-            # Interruption saves and requeues: Lightning's own way leaves a checkpoint that a new run folder hides.
-            kwargs["plugins"].append(SLURMEnvironment(auto_requeue=False))
+            # In a trial run of a few steps (fast_dev_run), Lightning replaces the loggers by one that writes nothing.
+            if options.logger is not False and not options.fast_dev_run:
+                kwargs["logger"] = training_loggers(options.logger, self.start)
+            kwargs["strategy"] = training_strategy(options.strategy)
+        kwargs["plugins"] = trainer_plugins(options.plugins)
         return super().instantiate_trainer(default_root_dir=str(self.run_folder.path), **kwargs)
 
     def before_fit(self) -> None:
@@ -312,10 +280,3 @@ def run_name(configs: Iterable[Any]) -> str:
     """Name a run after its configuration files: their names without suffix, joined by "_"."""
     # A configuration that was given as text, such as a checkpoint's, has no file: None.
     return "_".join(Path(str(config)).stem for config in configs if config is not None) or "unnamed"
-
-
-def progress_bar(config: Namespace) -> list[RichProgressBar]:
-    """Return a progress bar that shows small learning rates, such as 1e-5, with three digits; none if it is off."""
-    if config.trainer.enable_progress_bar is False:
-        return []
-    return [RichProgressBar(theme=RichProgressBarTheme(metrics_format=".3g"))]
