@@ -132,7 +132,7 @@ def check_surroundings(args: Sequence[str]) -> None:
         raise UserError("the current folder was deleted; change to a folder that exists") from error
     for name in NUMBERS:
         value = os.environ.get(name)
-        if value is not None and not value.strip().isdecimal():
+        if value is not None and not value.strip().removeprefix("-").isdecimal():
             raise UserError(f"{name} is {value!r} in the environment; expected a number. Remove it: unset {name}")
     encoding = locale.getpreferredencoding(do_setlocale=False)
     wrong = [word for word in args if any("\udc80" <= letter <= "\udcff" for letter in word)]  # bytes that are no text
