@@ -64,7 +64,11 @@ ROWS = [
         "rare validation", "fit {fit} --trainer.val_check_interval=100", ("val_check_interval", "(100)"), trains=True
     ),
     BadInput("runs that cannot be written", "fit {fit} --runs=/proc/nope", ("/proc/nope", "read and write")),
-    BadInput("output is a file", "compare {run} {run} --output=/proc/nope/x.json", ("/proc/nope", "read and write")),
+    BadInput(
+        "output is a file",
+        "compare {run} {run} --output=/proc/nope/x.json",
+        ("/proc/nope: cannot write", "another --output"),
+    ),
     BadInput(
         "slashes in a W&B project",
         "fit {fit} --trainer.logger=WandbLogger --trainer.logger.project=me/p",
