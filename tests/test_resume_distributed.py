@@ -65,7 +65,7 @@ def test_goes_on_after_a_signal_to_one_process(signum, root, expected, tmp_path)
         assert errors.count("refinenet: stopped by SIGTERM at step") == 1
     else:
         assert status in (1, -signal.SIGKILL)  # Lightning may find the process missing before the other one does
-    done = refinenet_process(tmp_path, "fit", "--ckpt_path", run.last_checkpoint)
+    done = refinenet_process(tmp_path, "fit", "--ckpt_path", run.last_checkpoint, "--trust", "stop_once.StopOnce")
     assert done.returncode == 0, done.stderr
     assert len((run.read_history() or {})["parts"]) == 2
     found = outcome(RunFolder(only_run(tmp_path / "runs")))
