@@ -349,7 +349,7 @@ def scripted(network: nn.Module, _: Tensor) -> Callable[[Tensor], Tensor]:
 @pytest.mark.parametrize(
     ("network", "options"),
     [
-        pytest.param(RefineNet, {}, id="RefineNet"),
+        pytest.param(RefineNet, {}, marks=pytest.mark.slow, id="RefineNet"),
         pytest.param(LightWeightRefineNet, {}, id="LightWeightRefineNet"),
         pytest.param(RefineNet, {"image_scales": (1.2, 0.6)}, marks=pytest.mark.slow, id="two scales"),
         pytest.param(RefineNet, {"aux_params": {"classes": 2}}, marks=pytest.mark.slow, id="classification"),

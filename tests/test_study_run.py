@@ -196,6 +196,7 @@ def test_missing_dataset_fails_alone(tmp_path):
     assert [row[key] for key in ("row", "height", "width")] == ["camvid_pooling-original", "32", "32"]
 
 
+@pytest.mark.slow
 def test_failed_cell_fails_alone(tmp_path):
     factors = {"pooling": {"wrong": {"model.network.init_args.pooling": "sideways"}, **ORIGINAL}}
     path = write_study(tmp_path, factors=factors, overrides={"trainer.max_epochs": 1})
