@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ class TrainingCLI(LightningCLI):
         check_trainer(config.trainer)
         config.pop("trust", None)  # it is of this command, not of the run
         complete(config)
+        config.trainer.callbacks = without_enums(config.trainer.callbacks)
         config.runs = str(expand(config.runs, "runs"))
         if self.subcommand != "fit" and self.checkpoint is None:
             raise UserError(missing_checkpoint(str(self.subcommand)))
@@ -259,6 +261,20 @@ class TrainingCLI(LightningCLI):
     def tell(self, message: str) -> None:
         """Print a message once for all processes."""
         print(message)
+
+
+def without_enums(value: Any) -> Any:
+    """Return a configuration with text in place of enumerations.
+
+    Lightning's Timer has one as the default of an argument that is annotated as text, and YAML cannot represent it.
+    """
+    if isinstance(value, Namespace):
+        return Namespace(**{key: without_enums(item) for key, item in vars(value).items()})
+    if isinstance(value, dict):
+        return {key: without_enums(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_enums(item) for item in value]
+    return value.value if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 def take_weights_from_checkpoint(config: Namespace) -> None:
