@@ -115,7 +115,7 @@ def test_order_of_keys_does_not_matter(content, generator):
 @given(studies().filter(lambda content: "rows" in content and len(content["factors"]) > 1))
 def test_a_row_is_refused_twice_however_it_is_written(content):
     rows = [*content["rows"], dict(reversed(content["rows"][0].items()))]
-    with pytest.raises(UserError, match="two with the same row and seed"):
+    with pytest.raises(UserError, match="cells with the same row and seed"):
         load({**content, "rows": rows})
 
 
