@@ -178,10 +178,10 @@ ROWS_OF_FILES = [
     BadInput(
         "argument that the network lacks",
         "weights export a.ckpt",
-        ("a.ckpt", "colour"),
+        ("a.ckpt", "palette"),
         prepare=small_checkpoint(
             config=run_settings(
-                network={"class_path": "refinenet_pl.networks.LightWeightRefineNet", "init_args": {"colour": 1}}
+                network={"class_path": "refinenet_pl.networks.LightWeightRefineNet", "init_args": {"palette": 1}}
             )
         ),
     ),

@@ -127,11 +127,10 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Complete the configuration, and decide in which folder and from which state the run starts."""
-        config = self.config[self.subcommand]
+        config = self.config[self.subcommand] = without_enums(self.config[self.subcommand])
         check_trainer(config.trainer)
         config.pop("trust", None)  # it is of this command, not of the run
         complete(config)
-        config.trainer.callbacks = without_enums(config.trainer.callbacks)
         config.runs = str(expand(config.runs, "runs"))
         if self.subcommand != "fit" and self.checkpoint is None:
             raise UserError(missing_checkpoint(str(self.subcommand)))
