@@ -1,6 +1,5 @@
 """The run folder `runs/EXPERIMENT/TIME/`: the name of each file in it, and how to read it."""
 
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,13 +34,18 @@ class RunFolder:
             suffix: Appended to the name.
 
         Raises:
-            UserError: The name of the experiment would lead out of the folder of all runs, or is too long.
+            UserError: The name of the experiment would lead out of the folder of all runs, is too long, or is not
+                Unicode text.
         """
         if experiment in ("", ".", "..") or {"/", "\\", "\0"} & {*experiment}:
             raise UserError(
                 f"experiment: found {experiment!r}; expected a name for a folder in {runs}, without / and not .. itself"
             )
-        if len(os.fsencode(experiment)) > MAX_NAME_BYTES:
+        try:
+            length = len(experiment.encode())
+        except UnicodeEncodeError as error:
+            raise UserError(f"experiment: {experiment!r} is not Unicode text; expected a name for a folder") from error
+        if length > MAX_NAME_BYTES:
             raise UserError(f"experiment: {experiment!r} is too long; expected at most {MAX_NAME_BYTES} bytes")
         # The time comes first, so that names sort by time. The letters separate two runs of the same second.
         return cls(Path(runs) / experiment / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{suffix}")

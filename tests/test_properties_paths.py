@@ -35,6 +35,11 @@ def refusal_of(call: Callable[[], object]) -> str | None:
     return None
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text has no halves of surrogate pairs, which UTF-8 cannot hold."""
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
 def stays_below(folder: str, name: str) -> bool:
     """Return whether a name is in a folder by the rules of POSIX and of Windows, without looking at files."""
     posix = os.path.normpath(os.path.join(folder, name)).startswith(f"{folder}/")
@@ -73,8 +78,11 @@ def test_names_of_matrices_stay_inside(name):
 def test_run_folders_are_two_levels_below_all_runs(experiment, suffix):
     if refusal := refusal_of(lambda: RunFolder.create_name("/all/runs", experiment)):
         assert refusal.startswith("experiment")
-        assert experiment in ("", ".", "..") or not {"/", "\\", "\0"}.isdisjoint(experiment)
+        outside = experiment in ("", ".", "..") or not {"/", "\\", "\0"}.isdisjoint(experiment)
+        # Linux accepts any bytes in a name, but a name here must also be text that YAML and JSON files can hold.
+        assert outside or (refusal.endswith("expected a name for a folder") and not is_unicode(experiment))
         return
+    assert is_unicode(experiment)
     path = RunFolder.create_name("/all/runs", experiment, suffix).path
     assert Path(os.path.normpath(path)).parent == Path("/all/runs") / experiment
     assert path.name.endswith(suffix)
