@@ -66,6 +66,11 @@ def expand(path: str | Path, key: str) -> Path:
         raise UserError(f"{key}: {path} begins with ~, but there is no such home; write the path out") from error
 
 
+def cache_folder() -> Path:
+    """Return the folder for files that can be made again: $XDG_CACHE_HOME/refinenet-pl, by default in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refinenet-pl"
+
+
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
 

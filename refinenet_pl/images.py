@@ -1,17 +1,19 @@
 """Reads images and label images from files, which may come from anywhere."""
 
+import io
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from torchvision import tv_tensors
 
+from refinenet_pl.archive_paths import AnyPath, as_path
 from refinenet_pl.errors import UserError
+from refinenet_pl.text import join
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -46,13 +48,13 @@ UPRIGHT = {
 """What turns an image upright, by its EXIF orientation."""
 
 
-def is_image(path: str | Path) -> bool:
+def is_image(path: str | AnyPath) -> bool:
     """Whether a file has an image suffix. Hidden files do not count: macOS leaves some beside images."""
-    path = Path(path)
+    path = as_path(path)
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def read_image(path: str | Path, upright: bool = False) -> tv_tensors.Image:
+def read_image(path: str | AnyPath, upright: bool = False) -> tv_tensors.Image:
     """Read an image file of any mode as RGB.
 
     The content decides how a file is read, not its suffix. A file with several images of one size, such as an
@@ -73,19 +75,22 @@ def read_image(path: str | Path, upright: bool = False) -> tv_tensors.Image:
         return tv_tensors.Image(to_rgb(turn_upright(image) if upright else image))
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | AnyPath, colored: bool = False) -> np.ndarray:
     """Read the stored values of a label image: palette indices, gray values, or SBD's .mat file.
 
     Args:
         path: The file.
+        colored: Read the colors of the pixels instead: 0xRRGGBB each.
 
     Returns:
         Signed or unsigned integers [H, W].
 
     Raises:
-        UserError: The file cannot be read, is a color image or of a lossy format, or is too large.
+        UserError: The file cannot be read, is a color image although `colored` is not set, has a lossy format, or is
+            too large.
     """
-    if Path(path).suffix == ".mat":
+    path = as_path(path)
+    if path.suffix == ".mat":
         return _read_sbd(path)
     with _opened(path, "label image") as image:
         if image.format in LOSSY:
@@ -93,18 +98,42 @@ def read_mask(path: str | Path) -> np.ndarray:
                 f"{path}: labels are saved as {image.format}, which changes their values. Make the label images again "
                 "from their source, as PNG."
             )
+        if colored:
+            return _color_codes(image)
         if image.getbands() not in {("P",), ("L",), ("I",), ("1",)} and not image.mode.startswith("I;16"):
-            raise UserError(
-                f"{path}: labels must be a palette or grayscale image whose values are class numbers, but this "
-                f"image has mode {image.mode}. If its colors stand for classes, convert them to class numbers."
-            )
+            raise _no_label_values(path, image)
         values = np.asarray(image)
         if values.dtype == np.bool_:
             return values.astype(np.uint8)
         return values // _gray_step(path, image)
 
 
-def orientation(path: str | Path) -> int:
+def _no_label_values(path: AnyPath, image: Image.Image) -> UserError:
+    found = (
+        f"{path}: labels must be a palette or grayscale image whose values are class numbers, but this image has mode "
+        f"{image.mode}."
+    )
+    if image.mode not in ("RGB", "RGBA", "LA", "PA"):
+        return UserError(f"{found} Convert it to class numbers.")
+    colors = join((f"'#{code:06x}'" for code in np.unique(_color_codes(image)).tolist()), limit=5)
+    return UserError(
+        f"{found} If its colors stand for classes, give the class of each color in data.label_ids, such as "
+        f"{{'#ff0000': road}}. Its colors are {colors}."
+    )
+
+
+def image_size(path: str | AnyPath) -> tuple[int, int]:
+    """Return the height and width of an image, without decoding its pixels. Raises UserError if it is no image."""
+    with _opened(path, "image") as image:
+        return image.height, image.width
+
+
+def _color_codes(image: Image.Image) -> np.ndarray:
+    red, green, blue = np.moveaxis(np.asarray(to_rgb(image)).astype(np.int32), -1, 0)
+    return (red << 16) | (green << 8) | blue
+
+
+def orientation(path: str | AnyPath) -> int:
     """Return the EXIF orientation of an image file, 1..8; 1 if it has none. Raises UserError if it cannot be read."""
     with _opened(path, "image") as image:
         return _orientation(image)
@@ -131,17 +160,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: str | Path, kind: str) -> Iterator[Image.Image]:
+def _opened(path: str | AnyPath, kind: str) -> Iterator[Image.Image]:
     """Open an image of a known format and size; turn what Pillow raises meanwhile into UserError."""
     too_large = UserError(
         f"{path}: the image has more than {MAX_PIXELS / 1e6:.0f} million pixels. Larger images are not read, because "
         "they can fill the memory of the machine. Cut it into tiles, or make it smaller."
     )
+    path = as_path(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's own limit is half of ours
-            opened = Image.open(path, formats=FORMATS)
-        with opened as image:
+        with path.open("rb") as stream:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's own limit is half of ours
+                image = Image.open(stream, formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise too_large
             if _has_equal_frames(image):
@@ -174,7 +204,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _gray_step(path: str | Path, image: Image.Image) -> int:
+def _gray_step(path: AnyPath, image: Image.Image) -> int:
     """Return by how much Pillow multiplies the values of a gray image of 2 or 4 bits; 1 for all others."""
     bits = 8
     if image.format == "TIFF":
@@ -183,17 +213,17 @@ def _gray_step(path: str | Path, image: Image.Image) -> int:
             raise UserError(f"{path}: in this TIFF, 0 is white, which inverts its values. Save the label image as PNG.")
         bits = tags.get(BITS_PER_SAMPLE, (1,))[0]
     elif image.format == "PNG":
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             bits = file.read(25)[24]  # in the header, which always comes first
     return GRAY_STEPS.get(bits, 1) if image.mode == "L" else 1
 
 
-def _read_sbd(path: str | Path) -> np.ndarray:
+def _read_sbd(path: AnyPath) -> np.ndarray:
     from scipy.io import loadmat  # here, because only SBD needs it and it is slow to import
     from scipy.io.matlab import MatReadError
 
     try:
-        values = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
+        values = loadmat(io.BytesIO(path.read_bytes()), variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
         if values.ndim != 2 or values.dtype.kind not in "ui":
             raise TypeError(f"found {values.dtype} of shape {values.shape}; expected integers [H, W]")
         return values
@@ -201,7 +231,7 @@ def _read_sbd(path: str | Path) -> np.ndarray:
         raise _unreadable(path, "SBD label file (.mat with GTcls.Segmentation)", error) from error
 
 
-def _unreadable(path: str | Path, kind: str, error: Exception) -> UserError:
+def _unreadable(path: str | AnyPath, kind: str, error: Exception) -> UserError:
     if isinstance(error, OSError) and error.strerror:  # the system's, not Pillow's
         return UserError(f"{path}: cannot be read as {kind} ({error.strerror}); expected a file that can be read")
     if isinstance(error, Image.UnidentifiedImageError):

@@ -92,10 +92,24 @@ def test_equal_names_of_other_images_are_fine(tmp_path):
 
 
 def test_absent_class_is_told(tmp_path, capsys):
-    own(tmp_path, [0, 255]).setup("fit")
+    own(tmp_path, [0]).setup("fit")
     warning = capsys.readouterr().err
-    assert "none of the 4 label images looked at contains crack" in warning
-    assert "% of their pixels are ignored (class index 255)" in warning
+    assert "none of the 4 training label images looked at contains crack" in warning
+    assert "0 % of their pixels are ignored (class index 255)" in warning
+
+
+def test_masks_of_0_and_255_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"only the values 0 and 255.*label_ids: \{0: background, 255: crack\}"):
+        own(tmp_path, [0, 255]).setup("fit")
+
+
+def test_many_ignored_pixels_are_told(tmp_path, capsys):
+    own(tmp_path, [0, 1, 255, 255, 255, 255, 255]).setup("fit")
+    warning = capsys.readouterr().err
+    stored = [np.asarray(Image.open(path)) for path in (tmp_path / "trainannot").iterdir()]
+    share = np.mean([(values == 255).mean() for values in stored])
+    assert f"warning: {100 * share:.0f} % of the pixels of the 4 training label images are ignored" in warning
+    assert "those with the values 255. If one of them is a class" in warning
 
 
 def test_present_classes_need_no_word(tmp_path, capsys):
@@ -105,7 +119,7 @@ def test_present_classes_need_no_word(tmp_path, capsys):
 
 def test_only_ignored_pixels_are_refused(tmp_path):
     with pytest.raises(
-        UserError, match=r"all pixels of the 4 label images looked at are ignored .*255.*classes are 0\.\.1"
+        UserError, match=r"all pixels of the 4 training label images looked at are ignored .*255.*classes are 0\.\.1"
     ):
         own(tmp_path, [255]).setup("fit")
 

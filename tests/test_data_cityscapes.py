@@ -41,10 +41,10 @@ def test_classes_match_cityscapesscripts():
     assert [row.trainId for row in evaluated] == list(range(len(CITYSCAPES)))
     assert [(row.name, row.id, row.color) for row in evaluated] == EXPECTED
     ignored = {row.id % 256: 255 for row in rows if not 0 <= row.trainId < 255}
-    assert CityscapesDataModule.label_ids == ignored | {row.id: row.trainId for row in evaluated}
+    assert CityscapesDataModule.encoding == ignored | {row.id: row.trainId for row in evaluated}
 
 
-def test_label_ids_become_indices(tmp_path):
+def test_ids_on_disk_become_indices(tmp_path):
     sample = CityscapesDataModule(make_cityscapes(tmp_path)).dataset("val")[0]
     labels = blocks((32, 64), [*range(34), 255], seed=0, block=4)
     expected = np.full_like(labels, 255)

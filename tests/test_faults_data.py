@@ -139,7 +139,7 @@ def checkpoint(folder: Path) -> None:
 
 FOLDERS = [
     BadInput("no folder", CAMVID, ("data/train: no such folder (data.root is data)", "SegNet")),
-    BadInput("root is a file", CAMVID, ("data/train: no such folder",), files={"data": "x"}),
+    BadInput("root is a file", CAMVID, ("data: is a file; expected a folder, or an archive",), files={"data": "x"}),
     BadInput(
         "folders without images",
         CAMVID,
@@ -383,7 +383,7 @@ LABELS = [
     BadInput(
         "all ignored",
         "fit {fit}",
-        ("all pixels of the 2 label images", "ignored"),
+        ("all pixels of the 2 training label images", "ignored"),
         prepare=labels(48, 64, 11),
     ),
     BadInput(

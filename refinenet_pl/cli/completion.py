@@ -38,7 +38,7 @@ def complete(config: Namespace) -> None:
 
 
 def _complete_classes(config: Namespace) -> None:
-    classes = _locate_class(config.data).classes
+    classes = _locate_class(config.data).configured_classes(**config.data.init_args)
     config.model.preprocessing.class_names = list(classes.names)
     config.model.preprocessing.class_colors = [list(color) for color in classes.colors]
     arguments = config.model.network.init_args

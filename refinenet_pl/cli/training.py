@@ -208,10 +208,12 @@ class TrainingCLI(LightningCLI):
 
     @rank_zero_only
     def list_data(self) -> None:
-        """List the samples, so that missing files are reported before anything is written or logged."""
+        """List and check the samples, so that mistakes are reported before anything is written or logged."""
         self.datamodule.prepare_data()
         for split in ("train", "val"):
             self.datamodule.dataset(split)
+        if self.datamodule.skip_broken == 0:  # else only after broken samples are left out
+            self.datamodule.check_training_data()
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint on the validation split; the last one if no validation chose a best one."""

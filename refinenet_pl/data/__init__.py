@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from refinenet_pl.data.base import SegmentationDataModule as SegmentationDataModule
     from refinenet_pl.data.camvid import CamVidDataModule as CamVidDataModule
     from refinenet_pl.data.cityscapes import CityscapesDataModule as CityscapesDataModule
+    from refinenet_pl.data.folder import FolderDataModule as FolderDataModule
     from refinenet_pl.data.nyudv2 import NYUDv2DataModule as NYUDv2DataModule
     from refinenet_pl.data.person_part import PersonPartDataModule as PersonPartDataModule
     from refinenet_pl.data.scenes import ScenesDataModule as ScenesDataModule
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "CamVidDataModule": "camvid",
     "CityscapesDataModule": "cityscapes",
+    "FolderDataModule": "folder",
     "NYUDv2DataModule": "nyudv2",
     "PersonPartDataModule": "person_part",
     "ScenesDataModule": "scenes",

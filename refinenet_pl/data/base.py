@@ -2,20 +2,27 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from refinenet_pl.archive_paths import AnyPath, as_path, compressed_tars, data_root, entries
 from refinenet_pl.data.broken import split_readable
-from refinenet_pl.data.checks import check_names, check_overlap, warn_absent_classes
+from refinenet_pl.data.checks import check_equal_sizes, check_labels, check_names, check_overlap
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
+from refinenet_pl.data.label_facts import presence
+from refinenet_pl.data.labels import LabelIds, LabelMap, changed_labels, plain_labels
+from refinenet_pl.data.lists import own_samples
 from refinenet_pl.data.sampling import TrainingSampler, evaluation_sampler
+from refinenet_pl.data.splits import SPLITS, Split, divide
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
@@ -24,7 +31,10 @@ from refinenet_pl.text import join
 
 
 class SegmentationDataModule(pl.LightningDataModule):
-    """A dataset with its splits and loaders. A subclass defines `classes`, `source` and `samples`.
+    """A dataset with its splits and loaders.
+
+    A subclass defines `classes`, `source` and `samples`, and `encoding` if its label images hold other values than
+    class indices.
 
     Training batches are {"image": uint8 [N, 3, h, w], "mask": uint8 [N, h, w], "name": list of N str}. Evaluation
     yields one sample per step, without a batch axis, at the size of its label image.
@@ -46,6 +56,17 @@ class SegmentationDataModule(pl.LightningDataModule):
             published recipes.
         pad_color: RGB color, 0..255, that fills training crops around images that are smaller. It should be the mean
             color of the encoder's normalization. None: ImageNet's, (124, 116, 104).
+        transforms: Own augmentation of training samples: transforms of torchvision.transforms.v2, applied in order
+            after those above. Pixels that they fill are ignored.
+        label_ids: Merges, renames or ignores classes: the new class of each class or stored value that changes; void or
+            null ignores its pixels. If the label images are RGB images: the class of each color, such as '#ff8000'.
+        train_list: List file of own training samples: in each line a sample's name, or the paths of an image and its
+            label image below the root. A relative path is looked up in the current folder, then in the root. None: the
+            dataset's own split.
+        val_list: The same for validation samples.
+        test_list: The same for test samples.
+        split: Divides the training samples of the dataset, by fractions or into folds: see `Split`. None: the dataset's
+            own split.
         skip_broken: Number of samples that may be left out because they cannot be read. With more than 0, all samples
             are read once before training or evaluation starts, and those left out are named. The default is 0: the
             first such sample stops the run.
@@ -54,7 +75,7 @@ class SegmentationDataModule(pl.LightningDataModule):
         skipped: The samples that `setup` left out: "split", "name" and "error" of each.
     """
 
-    classes: ClassVar[Classes]
+    classes: Classes
     source: ClassVar[str]
     """Where to get the dataset, and what its folder must contain. Error messages end with it."""
     terms: ClassVar[str] = "Unknown."
@@ -71,6 +92,12 @@ class SegmentationDataModule(pl.LightningDataModule):
         flip: bool = True,
         color_jitter: float = 0.0,
         pad_color: tuple[int, int, int] | None = None,
+        transforms: Sequence[v2.Transform] = (),
+        label_ids: dict[str | int, str | int | None] | None = None,
+        train_list: str | Path | None = None,
+        val_list: str | Path | None = None,
+        test_list: str | Path | None = None,
+        split: Split | None = None,
         skip_broken: int = 0,
     ) -> None:
         super().__init__()
@@ -86,15 +113,59 @@ class SegmentationDataModule(pl.LightningDataModule):
             "flip": flip,
             "color_jitter": color_jitter,
             "pad_color": pad_color,
+            "transforms": transforms,
         }
+        self.lists = {"train": train_list, "val": val_list, "test": test_list}
+        self.split = split
+        self._label_ids = label_ids
+        if label_ids:
+            self.classes = self.configured_classes(label_ids=label_ids)
         self._datasets: dict[str, SegmentationDataset] = {}
         self._read_splits: set[str] = set()
+        self._checked = False
         self._first_epoch = self._batches_done = 0
 
+    def __init_subclass__(cls) -> None:
+        """Refuse a subclass that was written for the name that `encoding` had before."""
+        super().__init_subclass__()
+        if "label_ids" in vars(cls):
+            raise TypeError(f"{cls.__name__}.label_ids: this attribute is now named encoding; rename it")
+
+    @classmethod
+    def configured_classes(cls, label_ids: LabelIds | None = None, **init_args: Any) -> Classes:
+        """Return the classes that a configuration of this class has. Nothing is read.
+
+        Args:
+            label_ids: See the class.
+            **init_args: The other arguments of the class. Here they do not matter; a subclass may read them.
+
+        Raises:
+            UserError: `label_ids` names an unknown class.
+        """
+        if not label_ids:
+            return cls.classes
+        encoding: Any = cls.encoding
+        if encoding is SegmentationDataModule.encoding:
+            encoding = None
+        # An encoding that is a property is only known once files are read.
+        known = encoding is None or isinstance(encoding, Mapping)
+        return changed_labels(plain_labels(cls.classes, encoding if known else None), label_ids, known).classes
+
     @property
-    def label_ids(self) -> Mapping[int, int] | None:
+    def encoding(self) -> Mapping[int, int] | None:
         """The class index, or IGNORE_INDEX, of each value in the label images. None if they hold these already."""
         return None
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes, and what the values of the label images mean."""
+        labels = plain_labels(type(self).classes, self.encoding)
+        return changed_labels(labels, self._label_ids) if self._label_ids else labels
+
+    @cached_property
+    def tree(self) -> AnyPath:
+        """The root, where files are looked up on disk, then in the zip and tar archives in it."""
+        return data_root(self.root)
 
     def samples(self, split: str) -> list[Sample]:
         """List a split, always in the same order.
@@ -114,33 +185,88 @@ class SegmentationDataModule(pl.LightningDataModule):
             UserError: See `samples`; or two samples have one name, or a name cannot be a file name.
         """
         if split not in self._datasets:
-            samples = self.samples(split)
+            samples = self.chosen_samples(split)
             check_names(samples, split)
             transform = training_transform(**self._augmentation) if split == "train" else None
             self._datasets[split] = self._make_dataset(samples, transform)
         return self._datasets[split]
 
+    def chosen_samples(self, split: str) -> list[Sample]:
+        """List a split: by the user's own list if there is one, else by `split`, else by the dataset's own split.
+
+        Raises:
+            UserError: See `samples`; or a list names unknown samples, or the samples cannot be divided.
+        """
+        path = self.lists[split]
+        if path is not None:
+            found = expand(path, f"data.{split}_list")
+            in_root = self.tree / str(path)
+            return own_samples(in_root if not found.is_file() and in_root.is_file() else found, self._known, self.tree)
+        if self.split is not None and self.split.parts_of(split):
+            samples, part_of = self._divided
+            parts = self.split.parts_of(split)
+            return [sample for sample, part in zip(samples, part_of, strict=True) if part in parts]
+        return self.samples(split)
+
+    @cached_property
+    def _divided(self) -> tuple[list[Sample], list[int]]:
+        """The samples that `split` divides, and the part of each."""
+        assert self.split is not None
+        samples = self.samples("train")
+        check_names(samples, "train")
+        dataset = self._make_dataset(samples)
+        classes = presence(dataset, len(self.classes)) if self.split.stratify else np.zeros((len(samples), 0), bool)
+        return samples, divide([sample.name for sample in samples], classes, self.split)
+
+    @cached_property
+    def _known(self) -> dict[str, Sample]:
+        """The samples of all splits of the dataset, by name."""
+        known: dict[str, Sample] = {}
+        errors = []
+        for split in SPLITS:
+            try:
+                known = {sample.name: sample for sample in self.samples(split)} | known
+            except UserError as error:  # such as a split without public labels
+                errors.append(error)
+        if not known:
+            raise errors[0]
+        return known
+
     def _make_dataset(self, samples: Sequence[Sample], transform: v2.Transform | None = None) -> SegmentationDataset:
-        return SegmentationDataset(samples, len(self.classes), self.label_ids, transform)
+        label_map = self.label_map
+        return SegmentationDataset(samples, len(label_map.classes), label_map.encoding, transform, label_map.colored)
 
     def setup(self, stage: str) -> None:
         """List the splits that this stage needs and check them, so that mistakes are reported before it starts.
 
         Raises:
-            UserError: See `dataset`; or more samples than `skip_broken` cannot be read, a training image is also a
-                validation image, or all labels are ignored.
+            UserError: See `dataset` and `check_training_data`; or more samples than `skip_broken` cannot be read.
         """
         splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
-        datasets = [self.dataset(split) for split in splits]
-        if not all(isinstance(dataset, SegmentationDataset) for dataset in datasets):
-            return  # a subclass has datasets of its own
-        for split, dataset in zip(splits, datasets, strict=True):
-            if self.skip_broken > 0 and split not in self._read_splits:
+        for split in splits:
+            dataset = self.dataset(split)
+            if isinstance(dataset, SegmentationDataset) and self.skip_broken > 0 and split not in self._read_splits:
                 self._leave_out_broken(split, dataset)
         if stage == "fit":
-            training, validation = datasets
-            check_overlap(training.samples, validation.samples)
-            warn_absent_classes(training, self.classes.names)
+            self.check_training_data()
+
+    def check_training_data(self) -> None:
+        """Check the training and validation samples once, on a sample of their label images.
+
+        Raises:
+            UserError: A training image is also a validation image, or label images are wrong: see `check_labels`.
+        """
+        training, validation = self.dataset("train"), self.dataset("val")
+        if self._checked or not (
+            isinstance(training, SegmentationDataset) and isinstance(validation, SegmentationDataset)
+        ):
+            return  # a subclass can have datasets of its own
+        check_overlap(training.samples, validation.samples)
+        check_labels(training, self.classes.names, "training")
+        check_labels(validation, self.classes.names, "validation")
+        if self._augmentation["transforms"]:
+            check_equal_sizes(training)
+        self._checked = True
 
     def _leave_out_broken(self, split: str, dataset: SegmentationDataset) -> None:
         self._read_splits.add(split)
@@ -192,11 +318,17 @@ class SegmentationDataModule(pl.LightningDataModule):
         """Return single samples of the test split, not augmented."""
         return evaluation_loader(self.dataset("test"), self.num_workers)
 
-    def folder(self, *parts: str | Path) -> Path:
-        """Return a folder below `root`; raises UserError with `source` if it does not exist."""
-        path = self.root.joinpath(*parts)
+    def folder(self, *parts: str) -> AnyPath:
+        """Return a folder below `root`, on disk or in an archive.
+
+        Raises:
+            UserError: It does not exist. The message ends with `source`.
+        """
+        path = self.tree.joinpath(*parts)
         if not path.is_dir():
-            raise UserError(f"{path}: no such folder (data.root is {self.root}).\n{self.source}")
+            packed = [file.name for file in compressed_tars(self.root)]
+            advice = f" The root has {join(packed, limit=5)}: see refinenet data prepare." if packed else ""
+            raise UserError(f"{path}: no such folder (data.root is {self.root}).{advice}\n{self.source}")
         return path
 
 
@@ -231,7 +363,7 @@ def own_generator() -> torch.Generator:
     return torch.Generator().manual_seed(torch.initial_seed())
 
 
-def images_in(folder: str | Path, suffix: str = "") -> dict[str, Path]:
+def images_in(folder: str | AnyPath, suffix: str = "") -> dict[str, AnyPath]:
     """Return the image files directly in a folder, by file name without extension.
 
     Args:
@@ -241,8 +373,8 @@ def images_in(folder: str | Path, suffix: str = "") -> dict[str, Path]:
     Raises:
         UserError: Two files have the same name.
     """
-    found: dict[str, Path] = {}
-    for path in sorted(Path(folder).iterdir()):
+    found: dict[str, AnyPath] = {}
+    for path in entries(folder):
         if is_image(path) and path.stem.endswith(suffix):
             other = found.setdefault(path.stem.removesuffix(suffix), path)
             if other != path:
@@ -250,7 +382,7 @@ def images_in(folder: str | Path, suffix: str = "") -> dict[str, Path]:
     return found
 
 
-def pair(images: Mapping[str, str | Path], masks: Mapping[str, str | Path], where: str) -> list[Sample]:
+def pair(images: Mapping[str, str | AnyPath], masks: Mapping[str, str | AnyPath], where: str) -> list[Sample]:
     """Pair images and label images by name.
 
     Args:
@@ -273,4 +405,4 @@ def pair(images: Mapping[str, str | Path], masks: Mapping[str, str | Path], wher
         )
     if not images:
         raise UserError(f"{where}: no images; expected at least one image and its label image")
-    return [Sample(Path(images[name]), Path(masks[name]), name) for name in sorted(images)]
+    return [Sample(as_path(images[name]), as_path(masks[name]), name) for name in sorted(images)]

@@ -40,7 +40,7 @@ class CamVidDataModule(SegmentationDataModule):
     """CamVid, 11 classes of street scenes: 367 training, 101 validation and 233 test images of 480 x 360 pixels."""
 
     classes = CAMVID
-    label_ids: ClassVar[dict[int, int]] = {
+    encoding: ClassVar[dict[int, int]] = {
         **{i: i for i in range(len(CAMVID))},
         len(CAMVID): IGNORE_INDEX,  # SegNet's files; other copies have IGNORE_INDEX itself
         IGNORE_INDEX: IGNORE_INDEX,

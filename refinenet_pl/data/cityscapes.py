@@ -1,10 +1,10 @@
 """Cityscapes, with its fine annotations."""
 
-from pathlib import Path
 from typing import ClassVar
 
 from torchvision.datasets import Cityscapes
 
+from refinenet_pl.archive_paths import AnyPath, entries
 from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes
 from refinenet_pl.data.dataset import Sample
@@ -22,7 +22,7 @@ class CityscapesDataModule(SegmentationDataModule):
     """Cityscapes, 19 evaluated classes: 2,975 training and 500 validation images of 2048 x 1024 pixels."""
 
     classes = CITYSCAPES
-    label_ids: ClassVar[dict[int, int]] = {
+    encoding: ClassVar[dict[int, int]] = {
         # Modulo 256, because 8 bits hold the license plate's id, -1, as 255.
         **{row.id % 256: IGNORE_INDEX for row in Cityscapes.classes},
         **{label: index for index, label in enumerate(EVALUATED_IDS)},
@@ -52,9 +52,9 @@ class CityscapesDataModule(SegmentationDataModule):
         )
 
 
-def _in_all_cities(folder: Path, suffix: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for city in sorted(path for path in folder.iterdir() if path.is_dir()):
+def _in_all_cities(folder: AnyPath, suffix: str) -> dict[str, AnyPath]:
+    found: dict[str, AnyPath] = {}
+    for city in (path for path in entries(folder) if path.is_dir()):
         for name, path in images_in(city, suffix).items():
             if name in found:
                 raise UserError(f"{found[name]} and {path} have the same name; keep only one of them")

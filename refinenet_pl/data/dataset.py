@@ -1,28 +1,30 @@
 """Reads images and label images into samples."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torchvision import tv_tensors
 
+from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.classes import IGNORE_INDEX
+from refinenet_pl.data.labels import color_text
 from refinenet_pl.data.randomness import random_numbers_of
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import orientation, read_image, read_mask
 from refinenet_pl.text import join
 
 MAX_LABEL = 65535  # label images of 16 bits hold no more
+MAX_COLOR = 0xFFFFFF
 UNKNOWN = -1  # in the lookup table of class indices: the dataset has no such label value
 
 
 class Sample(NamedTuple):
     """The files of one sample."""
 
-    image: Path
-    mask: Path | None
+    image: AnyPath
+    mask: AnyPath | None
     """The label image; None for images without labels."""
     name: str
     """Identifies the sample in results and output files. It is unique in its split."""
@@ -37,12 +39,13 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     Args:
         samples: The files to read. Every sample has a label image.
         num_classes: Number of classes.
-        label_ids: The class index (or IGNORE_INDEX) of each value, 0..65535, that label images may hold. None: they
+        encoding: The class index (or IGNORE_INDEX) of each value, 0..65535, that label images may hold. None: they
             hold 0..num_classes - 1 and IGNORE_INDEX already.
         transform: Applied to each sample. None: samples stay as they are on disk.
+        colored: Whether label images are RGB images, and `encoding` has their colors, 0xRRGGBB.
 
     Raises:
-        UserError: There are fewer than 2 classes or more than 255, or a value or class index of `label_ids` is outside
+        UserError: There are fewer than 2 classes or more than 255, or a value or class index of `encoding` is outside
             its range.
     """
 
@@ -50,17 +53,19 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self,
         samples: Sequence[Sample],
         num_classes: int,
-        label_ids: Mapping[int, int] | None = None,
+        encoding: Mapping[int, int] | None = None,
         transform: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        colored: bool = False,
     ) -> None:
         self.samples = samples
         self.transform = transform
-        self._label_ids = (
-            {**{i: i for i in range(num_classes)}, IGNORE_INDEX: IGNORE_INDEX} if label_ids is None else dict(label_ids)
+        self.colored = colored
+        self.encoding = (
+            {**{i: i for i in range(num_classes)}, IGNORE_INDEX: IGNORE_INDEX} if encoding is None else dict(encoding)
         )
-        _check_label_ids(self._label_ids, num_classes)
-        self._table = np.full(max(self._label_ids) + 1, UNKNOWN, dtype=np.int16)
-        self._table[list(self._label_ids)] = list(self._label_ids.values())
+        _check_encoding(self.encoding, num_classes, MAX_COLOR if colored else MAX_LABEL)
+        self._table = np.full(max(self.encoding) + 1, UNKNOWN, dtype=np.int16)
+        self._table[list(self.encoding)] = list(self.encoding.values())
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -74,50 +79,64 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         sample = self.samples[index]
         image = read_image(sample.image)
         mask = self.mask(index)
-        if mask.shape != image.shape[1:]:
-            raise UserError(
-                f"{sample.mask}: the label image is {_size(mask.shape)} pixels, but its image {sample.image} is "
-                f"{_size(image.shape[1:])} (height x width). Both must have the same size: "
-                f"{_size_advice(orientation(sample.image))}"
-            )
+        self.check_size(sample, mask.shape, image.shape[1:])
         result = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(mask)), "name": sample.name}
         if self.transform is None:
             return result
         with random_numbers_of(index):
             return self.transform(result)
 
+    def check_size(self, sample: Sample, mask_size: Sequence[int], image_size: Sequence[int]) -> None:
+        """Check that a label image has the size of its image, each height and width; raises UserError."""
+        if tuple(mask_size) != tuple(image_size):
+            raise UserError(
+                f"{sample.mask}: the label image is {_size(mask_size)} pixels, but its image {sample.image} is "
+                f"{_size(image_size)} (height x width). Both must have the same size: "
+                f"{_size_advice(orientation(sample.image))}"
+            )
+
     def mask(self, index: int) -> np.ndarray:
         """Read only the class indices of a sample, not augmented: uint8 [H, W]. Raises what `__getitem__` raises."""
         path = self.samples[index].mask
         assert path is not None
-        return self._class_indices(read_mask(path), path)
+        return self.class_indices(self.raw_mask(index), path)
 
-    def _class_indices(self, raw: np.ndarray, path: str | Path) -> np.ndarray:
+    def raw_mask(self, index: int) -> np.ndarray:
+        """Read the values of a sample's label image as they are stored; raises UserError if it cannot be read."""
+        path = self.samples[index].mask
+        assert path is not None
+        return read_mask(path, self.colored)
+
+    def class_indices(self, raw: np.ndarray, path: AnyPath) -> np.ndarray:
+        """Return the class indices, uint8, of the values in a label image; raises UserError if one is no class."""
         in_table = raw.size == 0 or (raw.min() >= 0 and raw.max() < len(self._table))
         mask = self._table[raw] if in_table else None
         if mask is None or (mask == UNKNOWN).any():
-            found = sorted(set(np.unique(raw).tolist()) - self._label_ids.keys())
+            found = sorted(set(np.unique(raw).tolist()) - self.encoding.keys())
+            show = color_text if self.colored else str
             raise UserError(
-                f"{path}: contains label values that are not a class: {join(found, limit=40)}. "
-                f"Expected only {join(sorted(self._label_ids), limit=40)}. "
-                "Check that this is the right dataset, and a label image rather than a color picture of one."
+                f"{path}: contains label {'colors' if self.colored else 'values'} that are not a class: "
+                f"{join(map(show, found), limit=40)}. Expected only "
+                f"{join(map(show, sorted(self.encoding)), limit=40)}. "
+                "Check that this is the right dataset, and a label image rather than a picture of one; or give the "
+                f"class of each in data.label_ids, such as {{{show(found[0])!r}: void}}."
             )
         return mask.astype(np.uint8)
 
 
-def _check_label_ids(label_ids: Mapping[int, int], num_classes: int) -> None:
+def _check_encoding(encoding: Mapping[int, int], num_classes: int, highest: int) -> None:
     if not 2 <= num_classes <= IGNORE_INDEX:
         raise UserError(
             f"the dataset has {num_classes} {'class' if num_classes == 1 else 'classes'}; expected 2..{IGNORE_INDEX}, "
             f"because masks hold class indices of 8 bits and {IGNORE_INDEX} for ignored pixels. "
             + ("Make the rest of each image a class, such as background." if num_classes < 2 else "Merge rare classes.")
         )
-    if wrong := [value for value in label_ids if not 0 <= value <= MAX_LABEL]:
-        raise UserError(f"label_ids has the label values {join(wrong, limit=5)}; expected 0..{MAX_LABEL} (16 bits)")
-    if wrong := sorted(set(label_ids.values()) - {*range(num_classes), IGNORE_INDEX}):
+    if wrong := [value for value in encoding if not 0 <= value <= highest]:
+        raise UserError(f"the encoding has the label values {join(wrong, limit=5)}; expected 0..{highest}")
+    if wrong := sorted(set(encoding.values()) - {*range(num_classes), IGNORE_INDEX}):
         raise UserError(
-            f"label_ids maps label values to the class indices {join(wrong, limit=5)}; expected 0..{num_classes - 1}, "
-            f"or {IGNORE_INDEX} for ignored pixels"
+            f"the encoding maps label values to the class indices {join(wrong, limit=5)}; expected "
+            f"0..{num_classes - 1}, or {IGNORE_INDEX} for ignored pixels"
         )
 
 

@@ -1,27 +1,29 @@
 """List files: text files that list the images of a split."""
 
 import codecs
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
+from refinenet_pl.archive_paths import AnyPath, as_path, path_below
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.errors import UserError
-from refinenet_pl.images import IMAGE_SUFFIXES
+from refinenet_pl.images import IMAGE_SUFFIXES, is_image
 from refinenet_pl.text import join
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 END_OF_FILE = "\x1a"  # DOS ends text files with it
 
 
-def listed_names(path: str | Path) -> list[str]:
+def listed_names(path: str | AnyPath) -> list[str]:
     """Read image names from a list file. In a line of two paths, image and label image, the name is the image's.
 
     Raises:
         UserError: The file does not exist, or is not text.
     """
-    return [Path(words[0]).stem for words in _lines(Path(path))]
+    return [Path(words[0]).stem for words in _lines(path)]
 
 
-def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
+def listed_samples(path: str | AnyPath, images: str, masks: str) -> list[Sample]:
     """Read the samples of a list file, in its order.
 
     The name of a sample is the name in its line, or the file name of its image without suffix. If two images of a list
@@ -36,7 +38,7 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
     Raises:
         UserError: The file does not exist, is not text, or holds no name, or a line has another form.
     """
-    path = Path(path)
+    path = as_path(path)
     root = path.parent
     samples = []
     for words in _lines(path):
@@ -48,22 +50,55 @@ def listed_samples(path: str | Path, images: str, masks: str) -> list[Sample]:
                 image, mask = root / image_path.lstrip("/"), root / mask_path.lstrip("/")
                 samples.append(Sample(image, mask, image.stem))
             case _:
-                line = " ".join(words)
-                shown = line if len(line) <= 80 else f"{line[:80]}..."
-                raise UserError(
-                    f"{path}: cannot parse the line {shown!r}; expected an image name, or the paths of an "
-                    "image and its label image, without spaces in them"
-                )
+                raise _wrong_line(path, words)
     if not samples:
         raise UserError(f"{path}: holds no names; expected a list of the split's images, one name per line")
     images_by_name = {sample.name: sample.image for sample in samples}
     if any(images_by_name[sample.name] != sample.image for sample in samples):
-        paths = [sample.image.relative_to(root).with_suffix("").as_posix() for sample in samples]
+        paths = [path_below(sample.image, root).with_suffix("").as_posix() for sample in samples]
         return [sample._replace(name=name) for sample, name in zip(samples, paths, strict=True)]
     return samples
 
 
-def find_image(folder: Path, name: str, suffix: str) -> Path:
+def own_samples(path: AnyPath, known: Mapping[str, Sample], root: AnyPath) -> list[Sample]:
+    """Read the samples of a user's own list of a dataset.
+
+    Args:
+        path: The list. Each line is the name of a sample, or the paths of an image and its label image below the root.
+        known: All samples of the dataset, by name.
+        root: Root of the dataset.
+
+    Raises:
+        UserError: The list cannot be read or holds no name, or a name is unknown.
+    """
+    by_file_name = {PurePosixPath(name).name: sample for name, sample in known.items()}
+    samples, unknown = [], []
+    for words in _lines(path):
+        match words:
+            case [name]:
+                name = name.strip("/")
+                stem = PurePosixPath(name).with_suffix("").as_posix() if is_image(Path(name)) else name
+                sample = known.get(name) or known.get(stem) or by_file_name.get(stem)
+                if sample is None:
+                    unknown.append(name)
+                else:
+                    samples.append(sample)
+            case [image_path, mask_path]:
+                image, mask = root / image_path.lstrip("/"), root / mask_path.lstrip("/")
+                samples.append(Sample(image, mask, image.stem))
+            case _:
+                raise _wrong_line(path, words)
+    if unknown:
+        raise UserError(
+            f"{path}: {len(unknown)} of its names are not in {root}: {join(unknown, limit=5)}. Expected names such as "
+            f"{join(sorted(known), limit=3)}"
+        )
+    if not samples:
+        raise UserError(f"{path}: holds no names; expected a list of the split's images, one name per line")
+    return samples
+
+
+def find_image(folder: AnyPath, name: str, suffix: str) -> AnyPath:
     """Return the image file of a name without suffix.
 
     Args:
@@ -90,7 +125,7 @@ def require_files(samples: list[Sample], source: str) -> list[Sample]:
     Raises:
         UserError: Files are missing.
     """
-    files = [Path(file) for sample in samples for file in (sample.image, sample.mask) if file is not None]
+    files = [file for sample in samples for file in (sample.image, sample.mask) if file is not None]
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise UserError(
@@ -99,8 +134,18 @@ def require_files(samples: list[Sample], source: str) -> list[Sample]:
     return samples
 
 
-def _lines(path: Path) -> list[list[str]]:
+def _wrong_line(path: str | AnyPath, words: list[str]) -> UserError:
+    line = " ".join(words)
+    shown = line if len(line) <= 80 else f"{line[:80]}..."
+    return UserError(
+        f"{path}: cannot parse the line {shown!r}; expected an image name, or the paths of an image and its label "
+        "image, without spaces in them"
+    )
+
+
+def _lines(path: str | AnyPath) -> list[list[str]]:
     """Read the words of each line that is not empty, in the encodings in which editors write text."""
+    path = as_path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected a list of the split's images, one name per line")
     content = path.read_bytes()

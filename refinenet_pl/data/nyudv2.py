@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rich.progress import track
 
+from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
@@ -101,7 +102,7 @@ class NYUDv2DataModule(SegmentationDataModule):
         return require_files(listed_samples(self.folder() / name, "images", "masks"), self.source)
 
     @cached_property
-    def label_ids(self) -> Mapping[int, int]:
+    def encoding(self) -> Mapping[int, int]:
         """The class index, or IGNORE_INDEX, of each value in the label images.
 
         Raises:
@@ -127,7 +128,7 @@ class NYUDv2DataModule(SegmentationDataModule):
         return next(iter(evidence))
 
 
-def _find_unique_values(samples: list[Sample]) -> dict[str, Path]:
+def _find_unique_values(samples: list[Sample]) -> dict[str, AnyPath]:
     """Return the first label image that reveals its encoding, by that encoding; by both if it holds values of both."""
     for _, mask, _ in track(samples, description="Detecting the encoding of the labels", transient=True):
         assert mask is not None

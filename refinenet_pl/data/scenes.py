@@ -1,6 +1,5 @@
 """Scenes: a small dataset of painted street scenes that needs no download."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.scenes_painter import SCENES, paint_scene
 from refinenet_pl.errors import UserError
-from refinenet_pl.files import expand
+from refinenet_pl.files import cache_folder, expand
 
 SPLITS = {"train": range(600), "val": range(600, 700), "test": range(700, 800)}
 """The scenes of each split, by their index in the painter."""
@@ -38,7 +37,7 @@ class ScenesDataModule(SegmentationDataModule):
     def __init__(
         self, root: str | Path | None = None, seed: int = 0, crop_size: int | tuple[int, int] = SIZE, **kwargs: Any
     ) -> None:
-        parent = _cache_folder() if root is None else expand(root, "data.root")
+        parent = cache_folder() / "scenes" if root is None else expand(root, "data.root")
         super().__init__(parent / f"v{VERSION}-seed{seed}-{SIZE[0]}x{SIZE[1]}", crop_size=crop_size, **kwargs)
         self.seed = seed
 
@@ -79,7 +78,3 @@ class ScenesDataModule(SegmentationDataModule):
             image, mask = paint_scene(self.seed, index, SIZE)
             Image.fromarray(image).save(folder / split / f"{index:04}.png")
             Image.fromarray(mask).save(folder / f"{split}_labels" / f"{index:04}.png")
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refinenet-pl" / "scenes"

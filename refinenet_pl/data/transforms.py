@@ -1,5 +1,6 @@
 """Random scaling, cropping, flipping and color jitter of an image together with its mask."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torchvision.transforms.v2 import functional
 
 from refinenet_pl.data.classes import IGNORE_INDEX, Color
 from refinenet_pl.errors import UserError
+from refinenet_pl.text import join
 
 IMAGENET_MEAN_COLOR: Color = (124, 116, 104)
 """ImageNet's mean RGB color, 0..255. Padding of this color is about zero once it is normalized."""
@@ -98,6 +100,43 @@ class RandomScaleCrop(v2.Transform):
         return [columns.offset, rows.offset, right, bottom]
 
 
+class OwnTransforms(v2.Transform):
+    """Applies transforms that a configuration names, in order.
+
+    Pixels that they fill, such as the corners of a rotated image, become ignored in the mask: it is shifted by one
+    meanwhile, so that torchvision's default fill of 0 is no class.
+
+    Args:
+        transforms: Transforms of torchvision.transforms.v2, or own subclasses of `v2.Transform`.
+    """
+
+    def __init__(self, transforms: Sequence[v2.Transform]) -> None:
+        super().__init__()
+        self.transforms = torch.nn.ModuleList(transforms)
+
+    def forward(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Transform a sample.
+
+        Raises:
+            UserError: The result is not a uint8 image [3, h, w] with a mask [h, w] of the same size.
+        """
+        names = join(type(transform).__name__ for transform in self.transforms)
+        # 8 bits wrap around: IGNORE_INDEX becomes 0, and 0 becomes IGNORE_INDEX again.
+        mask = tv_tensors.wrap(sample["mask"] + 1, like=sample["mask"])
+        result = {**sample, "mask": mask}
+        for transform in self.transforms:
+            result = transform(result)
+        image, mask = result["image"], result["mask"]
+        good = isinstance(image, torch.Tensor) and isinstance(mask, torch.Tensor)
+        if not good or image.dtype != torch.uint8 or image.shape != (3, *mask.shape) or mask.dtype != torch.uint8:
+            found = f"{image.dtype} {[*image.shape]}, mask {mask.dtype} {[*mask.shape]}" if good else type(image)
+            raise UserError(
+                f"data.transforms: {names} gave the image {found}; expected a uint8 image [3, h, w] and a uint8 mask "
+                "[h, w]. The network normalizes images itself."
+            )
+        return {**result, "mask": tv_tensors.wrap(mask - 1, like=mask)}
+
+
 def training_transform(
     crop_size: int | tuple[int, int],
     scale_range: tuple[float, float],
@@ -105,6 +144,7 @@ def training_transform(
     flip: bool,
     color_jitter: float,
     pad_color: Color | None = None,
+    transforms: Sequence[v2.Transform] = (),
 ) -> v2.Transform:
     """Return the augmentation of training samples. It takes and returns uint8 images.
 
@@ -116,12 +156,15 @@ def training_transform(
         color_jitter: Brightness, contrast and saturation are each multiplied by a factor that is uniform in
             1 - color_jitter .. 1 + color_jitter. 0 leaves the colors unchanged.
         pad_color: See `RandomScaleCrop`.
+        transforms: Applied last, in order; see `OwnTransforms`.
     """
     steps: list[v2.Transform] = [RandomScaleCrop(crop_size, scale_range, short_side, pad_color)]
     if flip:
         steps.append(v2.RandomHorizontalFlip())
     if color_jitter > 0:  # last, because a crop has fewer pixels than most images
         steps.append(v2.ColorJitter(brightness=color_jitter, contrast=color_jitter, saturation=color_jitter))
+    if transforms:
+        steps.append(OwnTransforms(transforms))
     return v2.Compose(steps)
 
 

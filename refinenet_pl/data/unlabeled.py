@@ -1,6 +1,6 @@
 """Images without labels, for prediction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,12 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.dataset import Sample
+from refinenet_pl.data.globs import images_below
 from refinenet_pl.errors import UserError
-from refinenet_pl.images import IMAGE_SUFFIXES, is_image, read_image
+from refinenet_pl.images import IMAGE_SUFFIXES, read_image
 
 
 class ImageDataset(torch.utils.data.Dataset[dict[str, Any]]):
@@ -73,7 +75,7 @@ def find_images(paths: str | Path | Sequence[str | Path]) -> list[Sample]:
     """
     listed = [paths] if isinstance(paths, str | Path) else paths
     samples = [sample for path in listed for sample in _find(Path(path))]
-    by_name: dict[str, Path] = {}
+    by_name: dict[str, AnyPath] = {}
     for sample in samples:
         if sample.name in by_name:
             raise UserError(
@@ -89,21 +91,8 @@ def _find(path: Path) -> list[Sample]:
         return [Sample(path, None, path.stem)]
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder; expected image files or folders of images")
-    files = sorted(_images_below(path))
+    files = sorted(file for file in images_below(path) if isinstance(file, Path))
     if not files:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"{path}: no images in this folder; expected files with one of the suffixes {suffixes}")
     return [Sample(file, None, file.relative_to(path).with_suffix("").as_posix()) for file in files]
-
-
-def _images_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """Yield the image files of a folder and the folders in it, but not of a link to one of the folders `above`."""
-    status = folder.stat()
-    above |= {(status.st_dev, status.st_ino)}
-    for path in folder.iterdir():
-        if path.is_dir():
-            status = path.stat()
-            if (status.st_dev, status.st_ino) not in above:
-                yield from _images_below(path, above)
-        elif is_image(path):
-            yield path

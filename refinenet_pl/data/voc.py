@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torchvision.datasets import VOCSegmentation
 
+from refinenet_pl.archive_paths import AnyPath, data_root, path_below
 from refinenet_pl.data.base import SegmentationDataModule, images_in
 from refinenet_pl.data.classes import VOC as VOC
 from refinenet_pl.data.dataset import Sample
@@ -47,7 +48,7 @@ class VOCDataModule(SegmentationDataModule):
     ) -> None:
         super().__init__(root, **kwargs)
         self.train_split = train_split
-        self.sbd_root = self.root / "benchmark_RELEASE" if sbd_root is None else expand(sbd_root, "data.sbd_root")
+        self.sbd_root = None if sbd_root is None else expand(sbd_root, "data.sbd_root")
         self.download = download
 
     def prepare_data(self) -> None:
@@ -70,15 +71,15 @@ class VOCDataModule(SegmentationDataModule):
                 "VOC's test labels are not public. Use `validate` for metrics on the validation split, or `predict` "
                 "on the test images for files to send to the evaluation server."
             )
-        self.folder(self.devkit.relative_to(self.root))
+        self.folder(str(path_below(self.devkit, self.tree)))
         if split == "train" and self.train_split == "trainaug":
             return require_files(self._trainaug(), self.source)
         return require_files([self._voc_sample(name) for name in self._list(split)], self.source)
 
     @cached_property
-    def devkit(self) -> Path:
+    def devkit(self) -> AnyPath:
         """The folder VOC2012: found from `root`, whichever of its parents that is; VOCdevkit/VOC2012 if missing."""
-        folders = [self.root / "VOCdevkit" / "VOC2012", self.root / "VOC2012", self.root]
+        folders = [self.tree / "VOCdevkit" / "VOC2012", self.tree / "VOC2012", self.tree]
         return next((folder for folder in folders if (folder / "JPEGImages").is_dir()), folders[0])
 
     def _list(self, split: str) -> list[str]:
@@ -108,7 +109,8 @@ class VOCDataModule(SegmentationDataModule):
 
     def _trainaug_from_sbd(self, validation: set[str]) -> list[Sample]:
         """List (SBD train + SBD val + VOC train) - VOC val. VOC's labels take precedence, because they are finer."""
-        folders = [self.sbd_root / "dataset", self.sbd_root]
+        release = self.tree / "benchmark_RELEASE" if self.sbd_root is None else data_root(self.sbd_root)
+        folders = [release / "dataset", release]
         sbd = next((folder for folder in folders if (folder / "cls").is_dir()), None)
         if sbd is None:
             raise UserError(
@@ -124,6 +126,6 @@ class VOCDataModule(SegmentationDataModule):
             for name in sorted((names | voc_train) - validation)
         ]
 
-    def _sbd_sample(self, sbd: Path, name: str) -> Sample:
+    def _sbd_sample(self, sbd: AnyPath, name: str) -> Sample:
         image = self._voc_sample(name).image
         return Sample(image if image.is_file() else sbd / "img" / f"{name}.jpg", sbd / "cls" / f"{name}.mat", name)

@@ -32,7 +32,8 @@ class PredictionWriter(BasePredictionWriter):
         if isinstance(data, ImagesDataModule):
             samples = data.dataset.samples
             check_outputs(
-                (Output(path, sample.image) for sample in samples for path in self._paths(sample.name)), "--output"
+                (Output(path, Path(str(sample.image))) for sample in samples for path in self._paths(sample.name)),
+                "--output",
             )
 
     def write_on_batch_end(
