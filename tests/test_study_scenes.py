@@ -1,4 +1,4 @@
-"""The study of the README runs, with fewer images in its validations, and gives a report."""
+"""The study of the README runs and gives a report: as it is in the slow tests, with fewer steps in the fast ones."""
 
 import csv
 import json
@@ -11,18 +11,25 @@ from helpers.commands import refinenet_process
 STUDY = Path(__file__).parents[1] / "experiments" / "studies" / "chained_pooling_scenes.yaml"
 
 
+SHORT = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=40", "--trainer.limit_val_batches=4"]
+
+
+@pytest.fixture(scope="module", params=[SHORT, pytest.param([], marks=pytest.mark.slow)], ids=["short", "whole"])
+def options(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(options, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
-    options = ["--devices=2", f"--data.root={folder}/scenes", "--trainer.limit_val_batches=20"]
-    done = refinenet_process(folder, "study", "run", STUDY, *options)
+    done = refinenet_process(folder, "study", "run", STUDY, "--devices=2", f"--data.root={folder}/scenes", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     done = refinenet_process(folder, "study", "report", STUDY)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "runs" / "chained_pooling_scenes"
 
 
-def test_report_has_the_metrics_of_runs(folder):
+def test_report_has_the_metrics_of_runs(folder, options):
     with (folder / "report" / "report.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["pooling"] for row in rows] == ["none", "original", "improved"]
@@ -33,7 +40,7 @@ def test_report_has_the_metrics_of_runs(folder):
         correct = np.diag(matrix)
         miou[row["pooling"]] = (correct / (matrix.sum(0) + matrix.sum(1) - correct)).mean()
         assert float(row["mean"]) == pytest.approx(miou[row["pooling"]], rel=1e-12)
-    assert min(miou.values()) > 0.1  # a network that predicts one class everywhere has less than 0.1
+    assert options or min(miou.values()) > 0.1  # a network that predicts one class everywhere has less than 0.1
     for row in rows[1:]:
         assert float(row["difference"]) == pytest.approx(miou[row["pooling"]] - miou["none"], abs=1e-12)
         assert float(row["difference_low"]) <= float(row["difference"]) <= float(row["difference_high"])
