@@ -80,6 +80,8 @@ class SegmentationDataModule(pl.LightningDataModule):
     """Where to get the dataset, and what its folder must contain. Error messages end with it."""
     terms: ClassVar[str] = "Unknown."
     """Terms of use of the data. The model card of networks that are trained on it repeats them."""
+    official_counts: ClassVar[Mapping[str, int]] = {}
+    """Number of samples of each split whose labels are public."""
 
     def __init__(
         self,
@@ -177,6 +179,12 @@ class SegmentationDataModule(pl.LightningDataModule):
             UserError: Files are missing, or the split has no public labels.
         """
         raise NotImplementedError
+
+    def convert(self) -> None:
+        """Convert raw files into the layout that `samples` reads; `refinenet data prepare` calls it.
+
+        Files that exist are kept, so that it can be interrupted. Here there is nothing to convert.
+        """
 
     def dataset(self, split: str) -> SegmentationDataset:
         """Return the dataset of a split; only "train" is augmented.
