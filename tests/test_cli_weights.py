@@ -184,7 +184,7 @@ def test_converted_file_is_evaluated(published, tmp_path, monkeypatch):
         (5, [], [f"class {i}" for i in range(5)]),
         (11, ["--dataset=camvid"], CAMVID.names),
         (40, ["--dataset=nyudv2"], NYUDV2.names),
-        (7, ["--dataset=personpart"], PERSON_PART.names),
+        (7, ["--dataset=person_part"], PERSON_PART.names),
     ],
 )
 def test_convert_names_classes(classes, options, names, tmp_path, monkeypatch):

@@ -1,13 +1,13 @@
 """`refinenet class-weights`: class weights for the loss, counted on the training split, with their formula."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from jsonargparse import SUPPRESS
 from rich.console import Console
 from rich.table import Table
 
+from refinenet_pl.cli.data_source import add_unused_sections
 from refinenet_pl.cli.parser import Parser
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
@@ -15,17 +15,13 @@ from refinenet_pl.data.class_weights import METHODS, PixelCounts, count_classes
 from refinenet_pl.files import atomic_write
 from refinenet_pl.outputs import Output, check_outputs
 
-UNUSED_SECTIONS = ("seed_everything", "model", "trainer", "experiment", "runs", "checkpoint", "pictures", "ckpt_path")
-"""What an experiment holds besides `data`: allowed in --config, and not read."""
-
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and compute the weights."""
     parser = Parser(prog=f"refinenet {name}", description="Compute class weights from a training split.")
     parser.add_argument("--config", action="config", help="YAML of an experiment. Only its section `data` is read.")
     parser.add_function_arguments(class_weights)
-    for section in UNUSED_SECTIONS:
-        parser.add_argument(f"--{section}", type=Any, help=SUPPRESS)
+    add_unused_sections(parser)
     options = parser.parse_args(args)
     for config in options.config or []:
         check_outputs([Output(options.output, Path(str(config)))], "--output")

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from refinenet_pl.cli.parser import Parser
-from refinenet_pl.weights.export import DATASETS, dataset_classes, write_converted, write_exported
+from refinenet_pl.data import DATASETS
+from refinenet_pl.weights.export import dataset_classes, write_converted, write_exported
 from refinenet_pl.weights.published import PublishedWeights, load_published, published_classes
 
 

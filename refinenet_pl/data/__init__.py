@@ -27,6 +27,11 @@ _MODULES = {
     "VOCDataModule": "voc",
 }
 
+DATASETS = {
+    module: name for name, module in _MODULES.items() if name not in ("SegmentationDataModule", "FolderDataModule")
+}
+"""The data modules by the short names of their datasets, such as "camvid"."""
+
 __all__ = list(_MODULES)
 
 

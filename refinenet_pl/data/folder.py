@@ -43,6 +43,7 @@ class FolderDataModule(SegmentationDataModule):
         "data.root is the folder of your own data. data.images and data.masks are folders or patterns below it: see "
         "docs/data.md."
     )
+    terms = "Own data: the terms of whoever made it apply."
 
     def __init__(
         self,

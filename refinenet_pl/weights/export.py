@@ -5,6 +5,7 @@ from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 from refinenet_pl import data
+from refinenet_pl.data import DATASETS
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
@@ -17,15 +18,12 @@ from refinenet_pl.weights.loading import segmenter_from_checkpoint
 from refinenet_pl.weights.published import PublishedWeights, published_preprocessing
 from refinenet_pl.weights.trust import check_section
 
-DATASETS = {name.removesuffix("DataModule").lower(): name for name in data.__all__ if name != "SegmentationDataModule"}
-"""The data modules by the names of their datasets, such as "camvid"."""
-
 
 def dataset_classes(dataset: str, count: int) -> Classes:
     """Return the classes of a dataset.
 
     Args:
-        dataset: One of DATASETS.
+        dataset: Short name of a dataset.
         count: The number of classes that the network has.
 
     Raises:
