@@ -38,6 +38,7 @@ COMMANDS = {
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
     "why": Command("refinenet_pl.cli.why", "name the first place where two trainings part"),
     "replay": Command("refinenet_pl.cli.replay", "run the step again that stopped a training, and find where it fails"),
+    "data prepare": Command("refinenet_pl.cli.data_prepare", "get a dataset ready, and say what is missing"),
     "class-weights": Command("refinenet_pl.cli.class_weights", "compute class weights from the training split"),
     "benchmark": Command("refinenet_pl.cli.benchmark", "measure time and memory of inference"),
     "weights convert": Command("refinenet_pl.cli.weights", "convert a published file to a weights folder"),

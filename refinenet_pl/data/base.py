@@ -18,9 +18,9 @@ from refinenet_pl.data.broken import split_readable
 from refinenet_pl.data.checks import check_equal_sizes, check_labels, check_names, check_overlap
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
-from refinenet_pl.data.label_facts import presence
 from refinenet_pl.data.labels import LabelIds, LabelMap, changed_labels, plain_labels
 from refinenet_pl.data.lists import own_samples
+from refinenet_pl.data.presence import presence
 from refinenet_pl.data.sampling import TrainingSampler, evaluation_sampler
 from refinenet_pl.data.splits import SPLITS, Split, divide
 from refinenet_pl.data.transforms import training_transform

@@ -88,7 +88,8 @@ class FolderDataModule(SegmentationDataModule):
                 "neither"
             )
         if not by_folder:
-            if self.split is None and self.lists.get(split) is None:
+            divided = self.split is not None and (split == "train" or self.split.parts_of(split))
+            if not divided and self.lists[split] is None:
                 raise UserError(
                     f"data: nothing says which samples are the {split} split. Give data.split, such as "
                     f"{{fractions: [0.8, 0.2]}}; or data.{split}_list; or write {PLACEHOLDER} in data.images and "

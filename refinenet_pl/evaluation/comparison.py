@@ -104,12 +104,13 @@ def check_same_targets(a: ImageMatrices, b: ImageMatrices) -> None:
             f"run A has {len(a.names)} images, run B has {len(b.names)}; {len(unpaired)} of them are in only one run: "
             f"{join(unpaired, limit=3)}. Evaluate both runs on the same split of the same data."
         )
-    different = (a.target_pixels() != b.target_pixels()).any(axis=1)
+    moved = [bool(one and other and one != other) for one, other in zip(a.target_hashes, b.target_hashes, strict=True)]
+    different = (a.target_pixels() != b.target_pixels()).any(axis=1) | moved
     if different.any():
         names = np.array(a.names)[different]
         raise UserError(
-            f"the targets of {len(names)} images differ between the runs: {join(names, limit=3)}. They have other "
-            "numbers of pixels per class. Evaluate both runs with the same label images."
+            f"the targets of {len(names)} images differ between the runs: {join(names, limit=3)}. Their label images "
+            "have other values. Evaluate both runs with the same label images."
         )
 
 

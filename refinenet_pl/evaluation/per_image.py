@@ -1,5 +1,6 @@
 """The confusion matrix of each image of a split. Intervals and comparisons of runs are computed from these."""
 
+import hashlib
 import math
 import zipfile
 import zlib
@@ -38,21 +39,29 @@ class ImageMatrices:
         self.class_names = tuple(class_names)
         # int64 [entries, 3] per image: target class, predicted class, pixels.
         self._entries: dict[str, np.ndarray] = {}
+        self._target_hashes: dict[str, str] = {}
 
     @property
     def names(self) -> list[str]:
         """The image names, sorted. All arrays below have their images in this order."""
         return sorted(self._entries)
 
-    def add(self, name: str, matrix: Tensor | np.ndarray) -> None:
-        """Add the confusion matrix of one image, integers [C, C].
+    def add(self, name: str, matrix: Tensor | np.ndarray, target: Tensor | np.ndarray | None = None) -> None:
+        """Add the confusion matrix of one image.
+
+        Args:
+            name: The name of the image.
+            matrix: Its confusion matrix, integers [C, C].
+            target: Its class indices, uint8 [H, W]. A hash of them is kept, so that runs on other labels are told
+                apart. None: no hash.
 
         Raises:
             UserError: An image of this name exists already.
         """
         matrix = np.asarray(matrix)
-        target, prediction = matrix.nonzero()
-        self._insert(name, np.stack([target, prediction, matrix[target, prediction]], axis=1))
+        true, prediction = matrix.nonzero()
+        entries = np.stack([true, prediction, matrix[true, prediction]], axis=1)
+        self._insert(name, entries, "" if target is None else _hash(np.asarray(target)))
 
     def merge(self, other: "ImageMatrices") -> None:
         """Add the images of another process.
@@ -61,12 +70,25 @@ class ImageMatrices:
             UserError: An image of the same name exists already.
         """
         for name, entries in other._entries.items():
-            self._insert(name, entries)
+            self._insert(name, entries, other._target_hashes[name])
 
-    def _insert(self, name: str, entries: np.ndarray) -> None:
+    def _insert(self, name: str, entries: np.ndarray, target_hash: str) -> None:
         if name in self._entries:
             raise UserError(f"two images are named {name!r}; each image counts once, so give each its own name")
         self._entries[name] = entries
+        self._target_hashes[name] = target_hash
+
+    @property
+    def target_hashes(self) -> list[str]:
+        """A hash of the target of each image; empty where it is not known, as in files of earlier versions."""
+        return [self._target_hashes[name] for name in self.names]
+
+    def fingerprint(self) -> str | None:
+        """Return a hash of the names and targets of all images, equal for copies of the data; None if unknown."""
+        if not all(self.target_hashes):
+            return None
+        lines = [f"{name} {target_hash}" for name, target_hash in zip(self.names, self.target_hashes, strict=True)]
+        return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()[:16]
 
     def total(self) -> np.ndarray:
         """Return the confusion matrix of all images, int64 [C, C]."""
@@ -121,6 +143,7 @@ class ImageMatrices:
                 file,
                 class_names=np.array(self.class_names, dtype=np.str_),
                 names=np.array(self.names, dtype=np.str_),
+                target_hashes=np.array(self.target_hashes, dtype=np.str_),
                 image=image,
                 true=target,
                 predicted=prediction,
@@ -138,9 +161,14 @@ class ImageMatrices:
             _check_sizes(path)
             with np.load(path, allow_pickle=False) as file:
                 class_names, names = file["class_names"].tolist(), file["names"].tolist()
+                hashes = file["target_hashes"].tolist() if "target_hashes" in file else [""] * len(names)
                 entries = np.stack([file[key] for key in ("image", "true", "predicted", "pixels")], axis=1)
-            if entries.dtype.kind not in "iu" or not all(isinstance(name, str) for name in [*class_names, *names]):
+            if entries.dtype.kind not in "iu" or not all(
+                isinstance(name, str) for name in [*class_names, *names, *hashes]
+            ):
                 raise ValueError(f"found numbers of type {entries.dtype} and names; expected integers and text")
+            if len(hashes) != len(names):
+                raise ValueError(f"found {len(hashes)} hashes of targets for {len(names)} images")
             if len(class_names) > MAX_CLASSES or len(class_names) * len(names) > MAX_COUNTS:
                 raise ValueError(f"found {len(class_names)} classes and {len(names)} images, which are too many")
             if outside := [name for name in names if leads_outside(name)]:
@@ -157,9 +185,14 @@ class ImageMatrices:
         images = cls(class_names)
         entries = entries[np.argsort(entries[:, 0], kind="stable")]
         starts = np.searchsorted(entries[:, 0], np.arange(1, len(names)))
-        for name, part in zip(names, np.split(entries[:, 1:], starts), strict=False):
-            images._insert(name, part)
+        for name, part, target_hash in zip(names, np.split(entries[:, 1:], starts), hashes, strict=False):
+            images._insert(name, part, target_hash)
         return images
+
+
+def _hash(target: np.ndarray) -> str:
+    content = np.ascontiguousarray(target, dtype=np.uint8)
+    return hashlib.sha256(f"{content.shape}".encode() + content.tobytes()).hexdigest()[:16]
 
 
 def _check_sizes(path: str | Path) -> None:

@@ -80,7 +80,7 @@ class ResultsWriter(Callback):
         self._count(outputs, batch)
 
     def _count(self, outputs: dict[str, Tensor], sample: dict[str, Any]) -> None:
-        self.images.add(sample["name"], outputs["confusion_matrix"].cpu())
+        self.images.add(sample["name"], outputs["confusion_matrix"].cpu(), sample["mask"].cpu())
         self.boundary.update(outputs["prediction"], sample["mask"])
         self.trimap.update(outputs["prediction"], sample["mask"])
 
@@ -105,6 +105,7 @@ class ResultsWriter(Callback):
             **boundaries,
             "intervals": summarize_intervals(images),
             "images": len(images.names),
+            "fingerprint": images.fingerprint(),
             "skipped": getattr(trainer.datamodule, "skipped", []),  # type: ignore[attr-defined]
             "seed": global_seed() if self.config is None else self.config["seed_everything"],
             "seconds": round(time.perf_counter() - self.started, 1),
