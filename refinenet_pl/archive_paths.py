@@ -128,7 +128,8 @@ class ArchivePath:
 
     def is_file(self) -> bool:
         """Whether this is a file."""
-        return self._on_disk.is_file() or self._name in self._contents.files
+        # The root itself can be an archive, which counts as a folder.
+        return self._name != "" and (self._on_disk.is_file() or self._name in self._contents.files)
 
     def is_dir(self) -> bool:
         """Whether this is a folder."""
@@ -160,7 +161,9 @@ class ArchivePath:
             UserError: The archive is damaged, or the file in it is too large.
             FileNotFoundError: There is no such file.
         """
-        return self._on_disk.read_bytes() if self._on_disk.is_file() else _read(self._member(), str(self))
+        return (
+            self._on_disk.read_bytes() if self._name and self._on_disk.is_file() else _read(self._member(), str(self))
+        )
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Return the content of a text file; raises what `read_bytes` raises."""
@@ -326,7 +329,7 @@ def _read(member: Member, name: str) -> bytes:
     damaged = UserError(f"{name}: {member.archive.name} is damaged at this file. Get the archive again.")
     if member.size > MAX_MEMBER_BYTES:
         raise UserError(f"{name}: has {member.size:,} bytes; expected at most {MAX_MEMBER_BYTES:,}")
-    handle, offset = _handle(member.archive, os.getpid()), member.offset
+    handle, offset = _handle(member.archive), member.offset
     if member.method is not None:
         header = os.pread(handle, LOCAL_HEADER, offset)
         if len(header) < LOCAL_HEADER or header[:4] != b"PK\3\4":
@@ -343,7 +346,14 @@ def _read(member: Member, name: str) -> bytes:
     return content
 
 
-@cache
-def _handle(archive: Path, process: int) -> int:
-    """Return the process's file descriptor of an archive."""
-    return os.open(archive, os.O_RDONLY)
+def _handle(archive: Path) -> int:
+    """Return this process's file descriptor of an archive."""
+    key = (archive, os.getpid())
+    if key not in _HANDLES:
+        handle = os.open(archive, os.O_RDONLY)
+        if _HANDLES.setdefault(key, handle) != handle:  # another thread was first
+            os.close(handle)
+    return _HANDLES[key]
+
+
+_HANDLES: dict[tuple[Path, int], int] = {}

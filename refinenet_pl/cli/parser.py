@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import numbers
 import re
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -9,8 +10,19 @@ from pydoc import locate
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import register_type
 
 from refinenet_pl.errors import UserError
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected a number; found {value!r}")
+    return value if isinstance(value, int | float) else float(value)
+
+
+# Transforms of torchvision have arguments of this type, which the parser can neither read nor write otherwise.
+register_type(numbers.Number, serializer=_number, deserializer=_number)
 
 NOISE = re.compile(
     r"Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Given value type: .*|"

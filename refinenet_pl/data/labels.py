@@ -66,6 +66,8 @@ def own_labels(
         raise UserError(f"data.class_names: found {VOID!r}, which stands for ignored pixels; leave it out")
     if twice := sorted({name for name in class_names if list(class_names).count(name) > 1}):
         raise UserError(f"data.class_names: {join(twice)} is there twice; expected each class once")
+    if unknown := [name for name in targets.values() if name is not None and name not in class_names]:
+        raise UserError(f"data.label_ids: found the class {unknown[0]!r}{_nearest(unknown[0], class_names)}")
     colored = bool(targets) and isinstance(next(iter(targets)), str)
     if class_colors is None:
         first = {name: color for color, name in reversed(targets.items())} if colored else {}
@@ -186,4 +188,4 @@ def _rgb(key: str | int) -> Color:
 
 def _nearest(name: str, names: Iterable[str]) -> str:
     similar = get_close_matches(name, [*names], n=1)
-    return f"; did you mean {similar[0]!r}?" if similar else f". Its classes are {join(names, limit=40)}"
+    return f"; did you mean {similar[0]!r}?" if similar else f". The classes are {join(names, limit=40)}"

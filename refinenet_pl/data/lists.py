@@ -1,6 +1,7 @@
 """List files: text files that list the images of a split."""
 
 import codecs
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -64,21 +65,27 @@ def own_samples(path: AnyPath, known: Mapping[str, Sample], root: AnyPath) -> li
     """Read the samples of a user's own list of a dataset.
 
     Args:
-        path: The list. Each line is the name of a sample, or the paths of an image and its label image below the root.
+        path: The list. Each line is the name of a sample, the path of its image, or the paths of an image and its label
+            image below the root.
         known: All samples of the dataset, by name.
         root: Root of the dataset.
 
     Raises:
         UserError: The list cannot be read or holds no name, or a name is unknown.
     """
+    file_names = Counter(PurePosixPath(name).name for name in known)
     by_file_name = {PurePosixPath(name).name: sample for name, sample in known.items()}
-    samples, unknown = [], []
+    samples: list[Sample] = []
+    unknown: list[str] = []
     for words in _lines(path):
         match words:
             case [name]:
                 name = name.strip("/")
-                stem = PurePosixPath(name).with_suffix("").as_posix() if is_image(Path(name)) else name
-                sample = known.get(name) or known.get(stem) or by_file_name.get(stem)
+                stem = PurePosixPath(name).with_suffix("").as_posix() if is_image(name) else name
+                file_name = PurePosixPath(stem).name
+                sample = known.get(name) or known.get(stem)
+                if sample is None and file_names[file_name] == 1:
+                    sample = by_file_name[file_name]
                 if sample is None:
                     unknown.append(name)
                 else:

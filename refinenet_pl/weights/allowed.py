@@ -17,6 +17,10 @@ OPTIMIZERS = re.compile(
 )
 SCHEDULES = re.compile(r"refinenet_pl\.training\.schedules\.[A-Z]\w*")
 DATA = re.compile(r"refinenet_pl\.data\.([a-z][a-z0-9_]*\.)?[A-Z]\w*DataModule")
+TRANSFORMS = re.compile(
+    r"torchvision\.transforms\.v2\.(_[a-z]+\.)?(?!(Lambda|Compose|RandomApply|RandomChoice|RandomOrder)$)[A-Z]\w*"
+)
+"""Transforms that neither call a function nor contain other transforms."""
 LIGHTNING = r"(pytorch_lightning|lightning\.pytorch)"
 CALLBACKS = re.compile(
     r"refinenet_pl\.training\.ema\.EMA"
@@ -42,7 +46,7 @@ SECTIONS = ("seed_everything", "trainer", "model", "data", "checkpoint", "experi
 """The sections that a file may set. Others say what a command reads and where it writes."""
 
 TEXT = re.compile(
-    r"data\.init_args\.(root|sbd_root)|model\.(weights|encoder_weights)"
+    r"data\.init_args\.(root|sbd_root|images|masks|(train|val|test)_list|class_names)|model\.(weights|encoder_weights)"
     r"|model\.preprocessing\.class_names|checkpoint\.monitor|trainer\.callbacks\.init_args\.monitor"
     r"|trainer\.default_root_dir"
 )
@@ -61,6 +65,11 @@ FILE_NAMES = ("experiment", "checkpoint.filename", "trainer.callbacks.init_args.
 """Keys of names for files or folders. They lead nowhere else."""
 WORDS = re.compile(r"[\w+%#:,=<> -]*|-?[0-9.]+(e[+-]?[0-9]+)?|\.[0-9][a-z]", re.ASCII)
 """Other text: no dots, as in names of classes; no slashes, as in paths; no quotes and braces, as in YAML."""
+TABLES = ("label_ids", "split_folders")
+"""Arguments of a data module that map any text or numbers to text or numbers."""
+EXPRESSION_KEY = "data.init_args.split.groups"
+EXPRESSION = re.compile(r"(?!(?:.*[*+{?]){4})(?!.*\)[*+{?])(?:[^\\]|\\[A-Za-z.]){0,100}")
+"""A regular expression: at most three repetitions, none of a group, so that the search takes no long time."""
 KEY = re.compile(r"[\w -]+")
 """Keys. A dot would make jsonargparse read a key as several."""
 ENCODER = re.compile(r"[\w.-]+", re.ASCII)

@@ -24,7 +24,10 @@ from refinenet_pl.class_paths import class_paths, is_class_path
 from refinenet_pl.errors import UserError
 from refinenet_pl.text import join
 from refinenet_pl.weights.allowed import (
+    DATA,
     ENCODER,
+    EXPRESSION,
+    EXPRESSION_KEY,
     FILE_NAMES,
     FOLDERS,
     KEY,
@@ -34,7 +37,9 @@ from refinenet_pl.weights.allowed import (
     PLACES,
     REPLACED_FOLDERS,
     SECTIONS,
+    TABLES,
     TEXT,
+    TRANSFORMS,
     WANDB_ARGUMENTS,
     WORDS,
     Names,
@@ -162,10 +167,19 @@ def _class_findings(value: Mapping[str, Any], key: str, rules: _Rules) -> Iterat
         elif known and rules.names is LOGGERS and name.endswith("WandbLogger") and argument != "config":
             if item and not (argument in WANDB_ARGUMENTS and _is_flat(item)):
                 yield path, repr(item)[:80]
+        elif known and rules.names is DATA and argument in TABLES:
+            if item and not (isinstance(item, Mapping) and all(map(_is_flat, (*item, *item.values())))):
+                yield path, repr(item)[:80]
         else:
-            # Losses contain losses; no other class contains any.
-            names = LOSSES if rules.names is LOSSES and class_paths(item) else None
+            names = _nested_names(rules.names, argument) if class_paths(item) else None
             yield from _findings(item, path, _Rules(rules.trusted, names, own=not known))
+
+
+def _nested_names(names: Names | None, argument: object) -> Names | None:
+    """Return the classes that an argument of a class may hold: losses hold losses, data modules hold transforms."""
+    if names is LOSSES:
+        return LOSSES
+    return TRANSFORMS if names is DATA and argument == "transforms" else None
 
 
 def _network_findings(name: str, arguments: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
@@ -220,6 +234,8 @@ def network_findings(network_type: type[SegmentationModel], arguments: Mapping[s
 
 
 def _is_allowed_text(key: str, value: str) -> bool:
+    if key == EXPRESSION_KEY:
+        return EXPRESSION.fullmatch(value) is not None
     if TEXT.fullmatch(key):
         return True
     if key.rpartition(".")[2] in FOLDERS:
