@@ -126,6 +126,49 @@ def test_similar_names_are_refused(class_path):
         check_config({"model": {"network": {"class_path": class_path}}}, "a.ckpt")
 
 
+OWN_DATA = {
+    "root": "/data",
+    "images": "photos/*_rgb.jpg",
+    "train_list": "/lists/train.txt",
+    "label_ids": {0: "back.ground", 255: "void", "#ff0000": None, "128,0,0": 1},
+    "split_folders": {"val": "../valid"},
+    "split": {"folds": 5, "fold": 0, "groups": r"^(\w+?)_[0-9]+"},
+    "transforms": [
+        {"class_path": "torchvision.transforms.v2.GaussianBlur", "init_args": {"kernel_size": 3, "sigma": [0.1, 2.0]}},
+        {"class_path": "torchvision.transforms.v2.RandomRotation", "init_args": {"interpolation": "bilinear"}},
+    ],
+}
+
+
+def own_data(**changes):
+    return {"data": {"class_path": "refinenet_pl.data.FolderDataModule", "init_args": OWN_DATA | changes}}
+
+
+def test_own_data_needs_no_trust():
+    check_config(own_data(), "a.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"transforms": [{"class_path": "torchvision.transforms.v2.Lambda", "init_args": {}}]}, "transforms"),
+        ({"transforms": [{"class_path": "torchvision.transforms.v2.functional.os.system"}]}, "transforms"),
+        ({"transforms": [{"class_path": "torchvision.transforms.v2.Compose"}]}, "transforms"),
+        ({"transforms": [{"class_path": "refinenet_pl.data.FolderDataModule"}]}, "transforms"),
+        ({"transforms": [{"class_path": "torchvision.transforms.v2.GaussianBlur", "init_args": {"a": TOUCH}}]}, "a"),
+        ({"label_ids": {0: {"class_path": TOUCH}}}, "label_ids"),
+        ({"label_ids": [TOUCH]}, "label_ids"),
+        ({"crop_size": {"class_path": TOUCH}}, "crop_size"),
+        ({"split": {"folds": 5, "groups": r"(a+)+$"}}, "split.groups"),
+        ({"split": {"folds": 5, "groups": r".*.*.*.*x"}}, "split.groups"),
+        ({"split": {"class_path": TOUCH}}, "split"),
+    ],
+)
+def test_data_of_a_file_names_no_code(changes, key):
+    with pytest.raises(UserError, match=rf"^a\.ckpt: .*data\.init_args\.\S*{key} is "):
+        check_config(own_data(**changes), "a.ckpt")
+
+
 def test_each_class_is_named():
     config = {"model": {"network": {"class_path": "a.A"}, "loss": {"class_path": "b.B"}}, "data": {"class_path": "c.C"}}
     with pytest.raises(UserError) as caught:
