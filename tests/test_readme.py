@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers.commands import refinenet
+from helpers.commands import TINY_NETWORK, TINY_TRAINER, only_run, refinenet
 from PIL import Image
 
 from refinenet_pl.cli.main import COMMANDS, split_command
@@ -72,6 +72,7 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     loss = {"class_path": "CrossEntropy", "init_args": {"class_weights": [1.0] * 11}}
     (tmp_path / "weights.yaml").write_text(yaml.safe_dump({"model": {"loss": loss}}))
+    (tmp_path / "mydata.yaml").write_text(OWN_DATA[0])
     monkeypatch.chdir(tmp_path)
 
 
@@ -90,6 +91,27 @@ def test_training_command_parses(command, checkout, monkeypatch, capsys):
         refinenet(monkeypatch, *command, "--print_config")
     assert done.value.code in (0, None)
     assert "class_path" in capsys.readouterr().out
+
+
+OWN_DATA = [block for page, block in blocks("yaml") if "FolderDataModule" in block]
+
+
+@pytest.mark.parametrize("block", OWN_DATA, ids=["README", "docs"])
+def test_own_data_trains(block, tmp_path, monkeypatch):
+    config = yaml.safe_load(block)
+    init_args = config["data"]["init_args"]
+    values = [value for value, name in init_args["label_ids"].items() if name != "void"]
+    for index in range(10):
+        for folder, key, suffix in (("images", "images", ".jpg"), ("masks", "masks", ".png")):
+            name = init_args.get(key, f"{folder}/*{suffix}").replace("*", f"drive{index % 5}_{index}")
+            labels = np.array(values, np.uint8)[np.random.default_rng(index).integers(0, len(values), (48, 64))]
+            (tmp_path / "mydata" / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(labels).save(tmp_path / "mydata" / name)
+    (tmp_path / "mydata.yaml").write_text(block)
+    monkeypatch.chdir(tmp_path)
+    small = ["--data.num_workers=0", "--data.batch_size=2", "--trainer.max_epochs=1", *TINY_TRAINER]
+    assert refinenet(monkeypatch, "fit", "--config=mydata.yaml", *TINY_NETWORK, *small, "--data.crop_size=32") == 0
+    assert only_run(tmp_path / "runs").parent.name == "mydata"
 
 
 @pytest.mark.parametrize("command", OTHERS, ids=" ".join)
@@ -159,7 +181,7 @@ def test_readme_is_short_and_links_all_pages():
 def test_study_of_the_docs_loads(tmp_path):
     for kind in ("datasets", "recipes"):
         (tmp_path / kind).symlink_to(ROOT / "experiments" / kind)
-    ((_, block),) = blocks("yaml")
+    (block,) = [block for page, block in blocks("yaml") if page == "docs/studies.md"]
     (tmp_path / "studies").mkdir()
     path = tmp_path / "studies" / "mine.yaml"
     path.write_text(block)
