@@ -26,7 +26,7 @@ register_type(numbers.Number, serializer=_number, deserializer=_number)
 
 NOISE = re.compile(
     r"Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Given value type: .*|"
-    r"Expected a <class 'NoneType'>|Expected a path but .* either not accessible or invalid"
+    r"Given value: Namespace\(.*|Expected a <class 'NoneType'>|Expected a path but .* either not accessible or invalid"
 )
 """Lines of jsonargparse's messages that say how it looked for a type."""
 WORDS = (

@@ -9,7 +9,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.classes import IGNORE_INDEX
-from refinenet_pl.data.dataset import Sample, SegmentationDataset
+from refinenet_pl.data.dataset import MAX_LABEL, Sample, SegmentationDataset
 from refinenet_pl.data.labels import color_text
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import path_inside
@@ -87,9 +87,10 @@ def check_labels(dataset: SegmentationDataset, class_names: Sequence[str], split
         assert sample.mask is not None
         raw = dataset.raw_mask(index)
         dataset.check_size(sample, raw.shape, image_size(sample.image))
-        found += np.bincount(dataset.class_indices(raw, sample.mask).ravel(), minlength=len(found))
-        for value, count in zip(*np.unique(raw, return_counts=True), strict=True):
-            values[int(value)] = values.get(int(value), 0) + int(count)
+        stored, counts = _count(raw)
+        np.add.at(found, dataset.class_indices(stored, sample.mask), counts)
+        for value, count in zip(stored.tolist(), counts.tolist(), strict=True):
+            values[value] = values.get(value, 0) + count
         read += 1
         if monotonic() - started > SECONDS:
             break
@@ -114,6 +115,15 @@ def check_labels(dataset: SegmentationDataset, class_names: Sequence[str], split
         _warn_absent(class_names, found, looked_at, ignored)
         if ignored > MOST_IGNORED:
             _warn_ignored(dataset, values, looked_at, ignored)
+
+
+def _count(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values that occur in a label image, and the pixels of each."""
+    if raw.size and raw.min() >= 0 and raw.max() <= MAX_LABEL:  # ten times as fast as sorting all pixels
+        counts = np.bincount(raw.ravel())
+        values = counts.nonzero()[0]
+        return values, counts[values]
+    return np.unique(raw, return_counts=True)
 
 
 def _warn_absent(class_names: Sequence[str], found: np.ndarray, looked_at: str, ignored: float) -> None:
