@@ -13,8 +13,8 @@ from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
 from torch.utils.data import DataLoader
 
-from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.classes import IGNORE_INDEX
+from refinenet_pl.data.loaders import evaluation_loader
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import overlay, panel
 from refinenet_pl.training.picture_writer import PictureWriter

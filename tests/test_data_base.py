@@ -14,7 +14,8 @@ from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, TensorDataset
 
 from refinenet_pl.data import CamVidDataModule
-from refinenet_pl.data.base import evaluation_loader, images_in
+from refinenet_pl.data.loaders import evaluation_loader
+from refinenet_pl.data.pairs import images_in
 from refinenet_pl.errors import UserError
 
 

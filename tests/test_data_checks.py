@@ -13,10 +13,10 @@ from helpers.fake_data import blocks, make_camvid, make_cityscapes, make_person_
 from PIL import Image
 
 from refinenet_pl.data import CamVidDataModule, PersonPartDataModule, SegmentationDataModule
-from refinenet_pl.data.base import images_in, pair
 from refinenet_pl.data.checks import check_names
 from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
+from refinenet_pl.data.pairs import images_in, pair
 from refinenet_pl.errors import UserError
 
 

@@ -13,8 +13,8 @@ from helpers.tiny_fit import CLASSES, SQUARE, TinyData, count_by_hand, tiny_samp
 from rich.console import Console
 
 import refinenet_pl
-from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.classes import IGNORE_INDEX
+from refinenet_pl.data.loaders import evaluation_loader
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
 from refinenet_pl.evaluation.per_image import ImageMatrices

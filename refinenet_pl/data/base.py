@@ -10,23 +10,23 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from refinenet_pl.archive_paths import AnyPath, as_path, compressed_tars, data_root, entries
+from refinenet_pl.archive_paths import AnyPath, compressed_tars, data_root
 from refinenet_pl.data.broken import split_readable
 from refinenet_pl.data.checks import check_equal_sizes, check_labels, check_names, check_overlap
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
 from refinenet_pl.data.labels import LabelIds, LabelMap, changed_labels, plain_labels
 from refinenet_pl.data.lists import own_samples
+from refinenet_pl.data.loaders import evaluation_loader, own_generator
 from refinenet_pl.data.presence import presence
-from refinenet_pl.data.sampling import TrainingSampler, evaluation_sampler
+from refinenet_pl.data.sampling import TrainingSampler
 from refinenet_pl.data.splits import SPLITS, Split, divide
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
-from refinenet_pl.images import is_image
 from refinenet_pl.text import join
 
 
@@ -338,79 +338,3 @@ class SegmentationDataModule(pl.LightningDataModule):
             advice = f" The root has {join(packed, limit=5)}: see refinenet data prepare." if packed else ""
             raise UserError(f"{path}: no such folder (data.root is {self.root}).{advice}\n{self.source}")
         return path
-
-
-def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[Any]:
-    """Return a loader that yields each sample on exactly one device, one per step, without a batch axis.
-
-    A sample alone in its step is neither resized nor padded to the size of others, and no metric depends on which
-    samples share a batch.
-
-    Args:
-        dataset: Samples of any sizes.
-        num_workers: Processes that read them; 0 reads in this process.
-
-    Raises:
-        UserError: There are fewer samples than devices.
-    """
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=evaluation_sampler(dataset),  # type: ignore[arg-type]
-        num_workers=num_workers,
-        pin_memory=torch.cuda.is_available(),
-        generator=own_generator(),
-    )
-
-
-def own_generator() -> torch.Generator:
-    """Return a generator for a loader, which else draws its workers' seed from the global one.
-
-    Then the random numbers of the training, such as dropout's, would depend on how often data was iterated over.
-    """
-    return torch.Generator().manual_seed(torch.initial_seed())
-
-
-def images_in(folder: str | AnyPath, suffix: str = "") -> dict[str, AnyPath]:
-    """Return the image files directly in a folder, by file name without extension.
-
-    Args:
-        folder: An existing folder.
-        suffix: Keep only names that end with this, and remove it from them.
-
-    Raises:
-        UserError: Two files have the same name.
-    """
-    found: dict[str, AnyPath] = {}
-    for path in entries(folder):
-        if is_image(path) and path.stem.endswith(suffix):
-            other = found.setdefault(path.stem.removesuffix(suffix), path)
-            if other != path:
-                raise UserError(f"{other} and {path.name} have the same name; keep only one of them")
-    return found
-
-
-def pair(images: Mapping[str, str | AnyPath], masks: Mapping[str, str | AnyPath], where: str) -> list[Sample]:
-    """Pair images and label images by name.
-
-    Args:
-        images: Image files by name.
-        masks: Label images by name.
-        where: The folders, for error messages.
-
-    Returns:
-        Samples, sorted by name.
-
-    Raises:
-        UserError: There are no images, or files without a partner.
-    """
-    unpaired = sorted(images.keys() ^ masks.keys())
-    if unpaired:
-        files = join((images.get(name) or masks[name] for name in unpaired), limit=5)
-        raise UserError(
-            f"{where}: {len(unpaired)} of {len(images.keys() | masks.keys())} samples lack either the image or the "
-            f"label image: found only {files}. Add the missing files, or remove these."
-        )
-    if not images:
-        raise UserError(f"{where}: no images; expected at least one image and its label image")
-    return [Sample(as_path(images[name]), as_path(masks[name]), name) for name in sorted(images)]

@@ -2,9 +2,10 @@
 
 from typing import ClassVar
 
-from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
+from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes
 from refinenet_pl.data.dataset import Sample
+from refinenet_pl.data.pairs import images_in, pair
 
 CAMVID = Classes(
     names=(

@@ -5,9 +5,10 @@ from typing import ClassVar
 from torchvision.datasets import Cityscapes
 
 from refinenet_pl.archive_paths import AnyPath, entries
-from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
+from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes
 from refinenet_pl.data.dataset import Sample
+from refinenet_pl.data.pairs import images_in, pair
 from refinenet_pl.errors import UserError
 
 _EVALUATED = sorted((row for row in Cityscapes.classes if not row.ignore_in_eval), key=lambda row: row.train_id)

@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from refinenet_pl.data.base import SegmentationDataModule, pair
+from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import Classes, Color
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.globs import find_files
 from refinenet_pl.data.labels import LabelMap, own_labels
+from refinenet_pl.data.pairs import pair
 from refinenet_pl.errors import UserError
 
 PLACEHOLDER = "{split}"

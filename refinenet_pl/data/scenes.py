@@ -8,8 +8,9 @@ from uuid import uuid4
 from PIL import Image
 from rich.progress import track
 
-from refinenet_pl.data.base import SegmentationDataModule, images_in, pair
+from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.dataset import Sample
+from refinenet_pl.data.pairs import images_in, pair
 from refinenet_pl.data.scenes_painter import SCENES, paint_scene
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import cache_folder, expand

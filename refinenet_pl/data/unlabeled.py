@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from refinenet_pl.archive_paths import AnyPath
-from refinenet_pl.data.base import evaluation_loader
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.globs import images_below
+from refinenet_pl.data.loaders import evaluation_loader
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import IMAGE_SUFFIXES, read_image
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 from torchvision.datasets import VOCSegmentation
 
 from refinenet_pl.archive_paths import AnyPath, data_root, path_below
-from refinenet_pl.data.base import SegmentationDataModule, images_in
+from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import VOC as VOC
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.lists import find_image, listed_names, require_files
+from refinenet_pl.data.pairs import images_in
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
 

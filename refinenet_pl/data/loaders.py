@@ -1,0 +1,39 @@
+"""Loaders of evaluation, and the generator of all loaders."""
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from refinenet_pl.data.sampling import evaluation_sampler
+
+
+def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[Any]:
+    """Return a loader that yields each sample on exactly one device, one per step, without a batch axis.
+
+    A sample alone in its step is neither resized nor padded to the size of others, and no metric depends on which
+    samples share a batch.
+
+    Args:
+        dataset: Samples of any sizes.
+        num_workers: Processes that read them; 0 reads in this process.
+
+    Raises:
+        UserError: There are fewer samples than devices.
+    """
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=evaluation_sampler(dataset),  # type: ignore[arg-type]
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=own_generator(),
+    )
+
+
+def own_generator() -> torch.Generator:
+    """Return a generator for a loader, which else draws its workers' seed from the global one.
+
+    Then the random numbers of the training, such as dropout's, would depend on how often data was iterated over.
+    """
+    return torch.Generator().manual_seed(torch.initial_seed())
