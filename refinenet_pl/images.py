@@ -76,7 +76,7 @@ def read_image(path: str | AnyPath, upright: bool = False) -> tv_tensors.Image:
 
 
 def read_mask(path: str | AnyPath, colored: bool = False) -> np.ndarray:
-    """Read the stored values of a label image: palette indices, gray values, or SBD's .mat file.
+    """Read the stored values of a label image: palette indices, gray values, or a .mat file of SBD or PASCAL-Context.
 
     Args:
         path: The file.
@@ -91,7 +91,7 @@ def read_mask(path: str | AnyPath, colored: bool = False) -> np.ndarray:
     """
     path = as_path(path)
     if path.suffix == ".mat":
-        return _read_sbd(path)
+        return _read_mat(path)
     with _opened(path, "label image") as image:
         if image.format in LOSSY:
             raise UserError(
@@ -218,17 +218,20 @@ def _gray_step(path: AnyPath, image: Image.Image) -> int:
     return GRAY_STEPS.get(bits, 1) if image.mode == "L" else 1
 
 
-def _read_sbd(path: AnyPath) -> np.ndarray:
-    from scipy.io import loadmat  # here, because only SBD needs it and it is slow to import
+def _read_mat(path: AnyPath) -> np.ndarray:
+    from scipy.io import loadmat  # here, because only two datasets need it and it is slow to import
     from scipy.io.matlab import MatReadError
 
     try:
-        values = loadmat(io.BytesIO(path.read_bytes()), variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
+        content = loadmat(io.BytesIO(path.read_bytes()), variable_names=["GTcls", "LabelMap"])
+        values = content["LabelMap"] if "LabelMap" in content else content["GTcls"]["Segmentation"][0, 0]
         if values.ndim != 2 or values.dtype.kind not in "ui":
             raise TypeError(f"found {values.dtype} of shape {values.shape}; expected integers [H, W]")
         return values
     except (*UNREADABLE, MatReadError) as error:
-        raise _unreadable(path, "SBD label file (.mat with GTcls.Segmentation)", error) from error
+        raise _unreadable(
+            path, "label file of SBD or PASCAL-Context (.mat with GTcls.Segmentation or LabelMap)", error
+        ) from error
 
 
 def _unreadable(path: str | AnyPath, kind: str, error: Exception) -> UserError:

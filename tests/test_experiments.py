@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.commands import TINY_NETWORK, TINY_TRAINER, only_run, refinenet
-from helpers.fake_data import make_camvid, make_cityscapes, make_nyudv2, make_person_part, make_voc
+from helpers.fake_data import (
+    make_ade20k,
+    make_camvid,
+    make_cityscapes,
+    make_coco,
+    make_nyudv2,
+    make_pascal_context,
+    make_person_part,
+    make_sun_rgbd,
+    make_voc,
+)
+
+from refinenet_pl.data import COCODataModule
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 DATASETS, RECIPES = (sorted((EXPERIMENTS / kind).glob("*.yaml")) for kind in ("datasets", "recipes"))
@@ -21,14 +33,20 @@ CAMVID, AUTHORS, CPU, QUICKSTART = (
 def roots(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     names = ["a", "b", "c"]
-    return {
+    roots = {
+        "ade20k": make_ade20k(folder / "ade20k"),
         "camvid": make_camvid(folder / "camvid", val=1),
+        "coco": make_coco(folder / "coco"),
+        "pascal_context": make_pascal_context(folder / "context", train=names[:2], val=names[2:]),
+        "sun_rgbd": make_sun_rgbd(folder / "sun_rgbd"),
         "voc": make_voc(folder / "voc", train=names[:2], val=names[2:], augmented=names[:2]),
         "cityscapes": make_cityscapes(folder / "cityscapes"),
         "nyudv2": make_nyudv2(folder / "nyudv2"),
         "person_part": make_person_part(folder / "person_part", train=names[:2], val=names[2:]),
         "scenes": folder / "scenes",
     }
+    COCODataModule(roots["coco"]).convert()
+    return roots
 
 
 def configs(*paths):

@@ -7,22 +7,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from refinenet_pl.data.ade20k import ADE20KDataModule as ADE20KDataModule
     from refinenet_pl.data.base import SegmentationDataModule as SegmentationDataModule
     from refinenet_pl.data.camvid import CamVidDataModule as CamVidDataModule
     from refinenet_pl.data.cityscapes import CityscapesDataModule as CityscapesDataModule
+    from refinenet_pl.data.coco import COCODataModule as COCODataModule
     from refinenet_pl.data.folder import FolderDataModule as FolderDataModule
     from refinenet_pl.data.nyudv2 import NYUDv2DataModule as NYUDv2DataModule
+    from refinenet_pl.data.pascal_context import PascalContextDataModule as PascalContextDataModule
     from refinenet_pl.data.person_part import PersonPartDataModule as PersonPartDataModule
     from refinenet_pl.data.scenes import ScenesDataModule as ScenesDataModule
+    from refinenet_pl.data.sun_rgbd import SUNRGBDDataModule as SUNRGBDDataModule
     from refinenet_pl.data.voc import VOCDataModule as VOCDataModule
 
 _MODULES = {
+    "ADE20KDataModule": "ade20k",
     "CamVidDataModule": "camvid",
     "CityscapesDataModule": "cityscapes",
+    "COCODataModule": "coco",
     "FolderDataModule": "folder",
     "NYUDv2DataModule": "nyudv2",
+    "PascalContextDataModule": "pascal_context",
     "PersonPartDataModule": "person_part",
     "ScenesDataModule": "scenes",
+    "SUNRGBDDataModule": "sun_rgbd",
     "SegmentationDataModule": "base",
     "VOCDataModule": "voc",
 }

@@ -43,6 +43,12 @@ def voc_colors(count: int) -> tuple[Color, ...]:
     return tuple((_voc_channel(index, 0), _voc_channel(index, 1), _voc_channel(index, 2)) for index in range(count))
 
 
+def hex_color(code: str) -> Color:
+    """Return a color from its six hexadecimal digits, RRGGBB."""
+    red, green, blue = bytes.fromhex(code)
+    return red, green, blue
+
+
 def _voc_channel(index: int, channel: int) -> int:
     return sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8))
 

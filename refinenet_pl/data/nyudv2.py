@@ -12,6 +12,7 @@ from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.lists import listed_samples, require_files
+from refinenet_pl.data.nyudv2_raw import RAW_FILE, convert_raw
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import read_mask
 
@@ -87,7 +88,8 @@ class NYUDv2DataModule(SegmentationDataModule):
     source = (
         "NYU Depth V2: https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html. data.root contains images/NAME.png "
         "(or .jpg), masks/NAME.png, and the lists train.txt and test.txt. Each line of a list is a NAME, or the paths "
-        "of an image and its label image."
+        "of an image and its label image. Or data.root contains the raw nyu_depth_v2_labeled.mat: "
+        "`refinenet data prepare nyudv2 ROOT` converts it."
     )
     terms = "NYU Depth V2 states no license that we know of; its authors ask to cite Silberman et al., ECCV 2012."
 
@@ -101,6 +103,11 @@ class NYUDv2DataModule(SegmentationDataModule):
         """List a split, in the order of its list file. "val" is "test", because there is no third split."""
         name = "train.txt" if split == "train" else "test.txt"
         return require_files(listed_samples(self.folder() / name, "images", "masks"), self.source)
+
+    def convert(self) -> None:
+        """Convert the raw file nyu_depth_v2_labeled.mat if it is in the root; see `convert_raw`."""
+        if (self.root / RAW_FILE).is_file():
+            convert_raw(self.root)
 
     @cached_property
     def encoding(self) -> Mapping[int, int]:

@@ -6,6 +6,7 @@ from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.lists import listed_samples, require_files
+from refinenet_pl.data.person_part_raw import ANNOTATIONS, convert_annotations
 from refinenet_pl.errors import UserError
 
 PERSON_PART = Classes(
@@ -21,9 +22,11 @@ class PersonPartDataModule(SegmentationDataModule):
     official_counts: ClassVar[dict[str, int]] = {"train": 1716, "val": 1817}
     source = (
         "Person-Part: the people of PASCAL-Part (http://roozbehm.info/pascal-parts), on images of VOC 2010 "
-        "(http://host.robots.ox.ac.uk/pascal/VOC/voc2010). data.root contains JPEGImages/NAME.jpg, masks/NAME.png with "
-        "the values 0..6, and the lists train.txt and val.txt. Each line of a list is a NAME, or the paths of an image "
-        "and its label image."
+        "(http://host.robots.ox.ac.uk/pascal/VOC/voc2010). data.root contains JPEGImages/NAME.jpg (or "
+        "VOCdevkit/VOC2010/JPEGImages/NAME.jpg), masks/NAME.png with the values 0..6, and the lists train.txt and "
+        "val.txt. Each line of a list is a NAME, or the paths of an image and its label image. Or data.root contains "
+        "PASCAL-Part's Annotations_Part/NAME.mat in place of masks: `refinenet data prepare person_part ROOT` converts "
+        "them."
     )
     terms = "The images are PASCAL VOC's. They come from flickr, and their use must respect flickr's terms."
 
@@ -31,4 +34,16 @@ class PersonPartDataModule(SegmentationDataModule):
         """List a split, in the order of its list file."""
         if split == "test":
             raise UserError("Person-Part has no test split; papers report validation metrics. Use `validate`.")
-        return require_files(listed_samples(self.folder() / f"{split}.txt", "JPEGImages", "masks"), self.source)
+        return require_files(self._listed(split), self.source)
+
+    def convert(self) -> None:
+        """Convert PASCAL-Part's annotations if they are in the root; see `convert_annotations`."""
+        annotations = self.tree / ANNOTATIONS
+        if annotations.is_dir():
+            names = [sample.name for split in ("train", "val") for sample in self._listed(split)]
+            convert_annotations(annotations, names, self.root / "masks")
+
+    def _listed(self, split: str) -> list[Sample]:
+        devkit = "VOCdevkit/VOC2010/JPEGImages"
+        images = devkit if (self.tree / devkit).is_dir() else "JPEGImages"
+        return listed_samples(self.folder() / f"{split}.txt", images, "masks")

@@ -1,5 +1,6 @@
 """Makes small datasets in their real folder layouts, with label images of blocks and images that color each label."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -122,4 +123,67 @@ def make_person_part(root: Path, train: Sequence[str], val: Sequence[str]) -> Pa
         save_palette(root / "masks" / f"{name}.png", labels)
     save_list(root / "train.txt", train)
     save_list(root / "val.txt", val)
+    return root
+
+
+def make_ade20k(root: Path, train: int = 2, val: int = 1) -> Path:
+    """Write ADE20K's scene parsing release, with labels 0..150."""
+    for split, count in {"training": train, "validation": val}.items():
+        for index in range(count):
+            labels = blocks((40, 56 + index), range(151), seed=index)
+            folder, name = root / "ADEChallengeData2016", f"ADE_{split[:5].removesuffix('n')}_{index + 1:08}"
+            save_image(folder / "images" / split / f"{name}.jpg", labels)
+            save_gray(folder / "annotations" / split / f"{name}.png", labels)
+    return root
+
+
+def make_sun_rgbd(root: Path, train: int = 2, test: int = 1) -> Path:
+    """Write SUN RGB-D with its label images numbered over both splits, with labels 0..37."""
+    for split, count, offset in (("train", train, 5050), ("test", test, 0)):
+        for number in range(1, count + 1):
+            labels = blocks((44, 60), range(38), seed=number + offset)
+            save_image(root / split / f"img-{number:06}.jpg", labels)
+            save_gray(root / "labels" / f"img-{number + offset:06}.png", labels)
+    return root
+
+
+def make_pascal_context(root: Path, train: Sequence[str], val: Sequence[str]) -> Path:
+    """Write PASCAL-Context as mmsegmentation's converter does: labels 0..59, of classes in alphabetical order."""
+    devkit = root / "VOCdevkit" / "VOC2010"
+    for index, name in enumerate([*train, *val]):
+        labels = blocks((40, 52 + index), range(60), seed=index)
+        save_image(devkit / "JPEGImages" / f"{name}.jpg", labels)
+        save_gray(devkit / "SegmentationClassContext" / f"{name}.png", labels)
+    for split, names in {"train": train, "val": val}.items():
+        save_list(devkit / "ImageSets" / "SegmentationContext" / f"{split}.txt", names)
+    return root
+
+
+def make_coco(root: Path, train: int = 3, val: int = 2) -> Path:
+    """Write COCO 2017: in each image a person and a dog with polygons, a crowd, a small cup, and run lengths."""
+    for split, count in {"train2017": train, "val2017": val}.items():
+        images, annotations = [], []
+        for index in range(count):
+            image = {"id": 7 + index, "file_name": f"{7 + index:012}.jpg", "height": 60, "width": 80}
+            images.append(image)
+            save_image(root / split / str(image["file_name"]), blocks((60, 80), range(21), seed=index))
+            for category, crowd, shape in (
+                (1, 0, [[10, 10, 50, 10, 50, 50, 10, 50]]),
+                (18, 0, [[40, 30, 70, 30, 70, 55, 40, 55]]),
+                (47, 0, [[0, 0, 5, 0, 5, 5]]),  # a cup, which VOC lacks
+                (1, 1, {"counts": [60 * 75, 60 * 2, 60 * 3], "size": [60, 80]}),  # the columns 75 and 76
+            ):
+                annotations.append(
+                    {
+                        "image_id": image["id"],
+                        "category_id": category,
+                        "iscrowd": crowd,
+                        "area": 900,
+                        "segmentation": shape,
+                    }
+                )
+        images.append({"id": 99, "file_name": "000000000099.jpg", "height": 60, "width": 80})  # without objects
+        (root / "annotations").mkdir(parents=True, exist_ok=True)
+        content = {"images": images, "annotations": annotations, "categories": []}
+        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     return root

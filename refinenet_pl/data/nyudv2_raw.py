@@ -1,0 +1,105 @@
+"""Converts NYU Depth V2's raw file, nyu_depth_v2_labeled.mat, to images, label images of 40 classes, and lists."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from refinenet_pl.data.label_files import write_label_image, write_names
+from refinenet_pl.errors import UserError
+from refinenet_pl.files import atomic_write
+
+RAW_FILE = "nyu_depth_v2_labeled.mat"
+RAW_CLASSES = 894
+
+# The 40 classes of Gupta, Arbelaez and Malik (CVPR 2013), from the variable mapClass of their classMapping40.mat: 37
+# classes have one raw label each; of the others, some are "other structure" (38) or "other furniture" (39), and all
+# that remain are "other prop" (40).
+SINGLE = (
+    *(21, 11, 3, 157, 5, 83, 19, 28, 59, 88, 64, 7, 80, 36, 42, 89, 169, 119, 122, 143, 141, 4, 85, 17, 172, 15, 135),
+    *(123, 26, 45, 331, 158, 124, 24, 144, 136, 55),
+)
+OTHER_STRUCTURE = (
+    *(8, 25, 33, 38, 51, 53, 57, 58, 62, 65, 79, 94, 104, 112, 134, 153, 215, 216, 223, 225, 238, 241, 242, 256, 295),
+    *(301, 339, 342, 354, 363, 372, 380, 392, 408, 412, 453, 456, 463, 477, 497, 541, 550, 553, 567, 573, 582, 591),
+    *(609, 612, 615, 642, 645, 657, 658, 659, 663, 667, 668, 686, 700, 702, 777, 778, 782, 850, 861, 868, 874),
+)
+OTHER_FURNITURE = (
+    *(12, 43, 48, 50, 87, 106, 111, 161, 163, 174, 183, 204, 214, 219, 221, 224, 236, 262, 278, 291, 298, 313, 343),
+    *(344, 356, 359, 373, 393, 401, 414, 418, 419, 430, 443, 444, 447, 448, 457, 458, 460, 462, 475, 479, 485, 486),
+    *(493, 494, 498, 499, 509, 510, 515, 521, 524, 540, 549, 551, 554, 556, 558, 576, 580, 608, 625, 703, 734, 770),
+    *(772, 797, 800, 803, 804, 813, 814, 815, 820, 829, 835, 858, 863, 882, 892),
+)
+
+# The official split (splits.mat of the dataset's page): a bit for each of the 1,449 images in order; 1 is training.
+TRAINING_BITS = (
+    "07ef06fc00033fc83ffc3c03fffffe3e086fffe3ff881c00000781fc7ffffff7ffdf8f80ffc07f18fe003fff9801ffffc078fff87fff03e0"
+    "1fff0600fffffffc080078e3fe380003f83f87f83ce0ffe07cf3c79c0c0f0663f00e7c187f9fff80000003ffc1f07e3fe00071e07e3fffff"
+    "fff1fe3f1c3fe3ff86300fff83e1f1fe3fc73fcce7fff801c01010fe38039fc0007033181fc1e001c1f063ff87000ff81e002301f3ffe181"
+    "f8e1fccfffc0300f807e1f0fe00"
+)
+IMAGES = 1449
+
+
+def class_table() -> np.ndarray:
+    """Return the class 1..40 of each raw label 0..894, uint8 [895]; 0 is unlabeled."""
+    table = np.full(RAW_CLASSES + 1, 40, np.uint8)
+    table[0] = 0
+    table[list(SINGLE)] = np.arange(1, len(SINGLE) + 1)
+    table[list(OTHER_STRUCTURE)] = 38
+    table[list(OTHER_FURNITURE)] = 39
+    return table
+
+
+def official_split() -> dict[str, list[str]]:
+    """Return the names of the training and of the test images."""
+    bits = f"{int(TRAINING_BITS, 16):0{IMAGES}b}"
+    names: dict[str, list[str]] = {"train": [], "test": []}
+    for index, bit in enumerate(bits):
+        names["train" if bit == "1" else "test"].append(f"{index + 1:06}")
+    return names
+
+
+def convert_raw(root: Path) -> None:
+    """Write images/NAME.png, masks/NAME.png (1..40, 0 unlabeled), train.txt and test.txt below `root`.
+
+    Images that exist are kept, and one image is in memory at a time. The images are those that RAW_FILE in `root`
+    holds; the lists name only these.
+
+    Raises:
+        UserError: h5py is not installed, or the file is damaged or has other content.
+    """
+    path = root / RAW_FILE
+    try:
+        import h5py  # here, because nothing else needs it
+    except ImportError as error:
+        raise UserError(f"{path}: to read it, install h5py: pip install 'refinenet-pl[nyudv2]'") from error
+    try:
+        with h5py.File(path, "r") as file:
+            _write_samples(file["images"], file["labels"], root)
+            count = len(file["images"])
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as NYU's labeled file ({error}). Get it again.") from error
+    for split, names in official_split().items():
+        write_names(root / f"{split}.txt", [name for name in names if int(name) <= count])
+
+
+def _write_samples(images: Any, labels: Any, root: Path) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or labels.shape != (len(images), *images.shape[2:]):
+        raise ValueError(f"found images {images.shape} and labels {labels.shape}; expected [N, 3, W, H] and [N, W, H]")
+    if len(images) > IMAGES or images.dtype != np.uint8:
+        raise ValueError(f"found {len(images)} images of {images.dtype}; expected at most {IMAGES} of uint8")
+    table = class_table()
+    for index in track(range(len(images)), description=f"Converting {RAW_FILE}"):
+        name = f"{index + 1:06}.png"
+        image, mask = root / "images" / name, root / "masks" / name
+        if not image.exists():
+            with atomic_write(image) as file:  # MATLAB stores columns first: [3, W, H]
+                Image.fromarray(np.ascontiguousarray(images[index].transpose(2, 1, 0))).save(file, format="PNG")
+        if not mask.exists():
+            raw = labels[index].T
+            if raw.max() > RAW_CLASSES:
+                raise ValueError(f"image {index + 1} has the label {raw.max()}; expected 0..{RAW_CLASSES}")
+            write_label_image(mask, table[raw])
