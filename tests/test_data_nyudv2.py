@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from helpers.fake_data import blocks, make_nyudv2, save_gray, save_list
 from PIL import Image
 
 from refinenet_pl.data.nyudv2 import NYUDv2DataModule
+from refinenet_pl.data.nyudv2_raw import class_table, official_split
 from refinenet_pl.errors import UserError
 
 FROM_ZERO, FROM_ONE = (*range(40), 255), range(41)
@@ -173,3 +175,57 @@ def test_official_lists_cover_all_images(real_data, tmp_path, monkeypatch):
     train, test = (names(NYUDv2DataModule(tmp_path), split) for split in ("train", "test"))
     assert (len(train), len(test)) == (795, 654)
     assert sorted(train + test) == [f"{number:06}" for number in range(1, 1450)]
+
+
+def make_raw(path, images, labels):
+    """Write NYU's labeled file as MATLAB does: columns first."""
+    with h5py.File(path, "w") as file:
+        file["images"] = images.transpose(0, 3, 2, 1)
+        file["labels"] = labels.transpose(0, 2, 1).astype(np.uint16)
+
+
+def test_raw_file_is_converted_once(tmp_path):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (5, 12, 16, 3), np.uint8)
+    labels = random.integers(0, 895, (5, 12, 16))
+    labels[0, 0, :8] = [0, 21, 5, 157, 8, 12, 1, 894]  # of wall, chair, bed, other structure, furniture, prop
+    make_raw(tmp_path / "nyu_depth_v2_labeled.mat", images, labels)
+    data = NYUDv2DataModule(tmp_path)
+    data.convert()
+    assert [sample.name for sample in data.samples("train")] == ["000003", "000004", "000005"]
+    assert [sample.name for sample in data.samples("test")] == ["000001", "000002"]
+    sample = data.dataset("test")[0]
+    assert np.array_equal(sample["image"].permute(1, 2, 0), images[0])
+    assert sample["mask"][0, :8].tolist() == [255, 0, 4, 3, 37, 38, 39, 39]
+    written = tmp_path / "masks" / "000003.png"
+    before = written.stat().st_mtime_ns
+    (tmp_path / "masks" / "000004.png").unlink()
+    NYUDv2DataModule(tmp_path).convert()
+    assert written.stat().st_mtime_ns == before
+    assert (tmp_path / "masks" / "000004.png").is_file()
+
+
+def test_classes_of_raw_labels():
+    counts = np.bincount(class_table())
+    assert counts.tolist() == [1, *[1] * 37, 68, 82, 707]  # as in Gupta's classMapping40.mat
+    assert class_table()[1:11].tolist() == [40, 40, 3, 22, 5, 40, 12, 38, 40, 40]
+
+
+def test_official_split_is_the_listed_one(real_data):
+    for split, names in official_split().items():
+        assert names == (real_data / "splits" / f"nyudv2_{split}.txt").read_text().split()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_bytes(b"no HDF5"),
+        lambda path: h5py.File(path, "w").close(),
+        lambda path: make_raw(path, np.zeros((2, 4, 6, 3), np.uint8), np.zeros((3, 4, 6))),
+        lambda path: make_raw(path, np.zeros((1, 4, 6, 3), np.uint8), np.full((1, 4, 6), 895)),
+    ],
+)
+def test_other_raw_files_are_refused(change, tmp_path):
+    change(tmp_path / "nyu_depth_v2_labeled.mat")
+    with pytest.raises(UserError, match=r"nyu_depth_v2_labeled\.mat: cannot be read as NYU's labeled file"):
+        NYUDv2DataModule(tmp_path).convert()

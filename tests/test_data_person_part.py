@@ -1,11 +1,13 @@
 """Person-Part: list files, label values, and real samples."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.fake_data import blocks, make_person_part, save_list, save_palette
 from PIL import Image
+from scipy.io import savemat
 
 from refinenet_pl.data.person_part import PERSON_PART, PersonPartDataModule
 from refinenet_pl.errors import UserError
@@ -80,3 +82,78 @@ def test_official_lists_are_disjoint(real_data, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "is_file", lambda path: True)  # so that 7,066 files need not exist
     train, val = (names(PersonPartDataModule(tmp_path), split) for split in ("train", "val"))
     assert (len(train), len(val), len({*train, *val})) == (1716, 1817, 1716 + 1817)
+
+
+def struct(**fields):
+    """A MATLAB struct of 1 x 1."""
+    value = np.empty((1, 1), [(name, object) for name in fields])
+    for name, field in fields.items():
+        value[name][0, 0] = field
+    return value
+
+
+def structs(items):
+    """A MATLAB struct array of 1 x N."""
+    return np.concatenate(items, axis=1) if items else np.zeros((0, 0))
+
+
+def write_annotation(path, objects, shape=(20, 30)):
+    """Write an annotation of PASCAL-Part: objects with their class, and the rectangles of their parts."""
+    made = []
+    for name, parts in objects:
+        part_structs = []
+        for part, (top, left, bottom, right) in parts.items():
+            mask = np.zeros(shape, np.uint8)
+            mask[top:bottom, left:right] = 1
+            part_structs.append(struct(part_name=part, mask=mask))
+        fields = {"class": name, "class_ind": 15, "mask": np.ones(shape, np.uint8), "parts": structs(part_structs)}
+        made.append(struct(**fields))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, {"anno": struct(imname=path.stem, objects=structs(made))})
+
+
+def test_annotations_are_converted_once(tmp_path):
+    make_person_part(tmp_path, ["a"], ["b"])
+    shutil.rmtree(tmp_path / "masks")
+    person = {"hair": (0, 0, 4, 10), "neck": (4, 0, 6, 10), "lhand": (6, 0, 8, 5), "rfoot": (8, 0, 10, 5)}
+    other = {"torso": (0, 20, 5, 30), "ruarm": (5, 20, 9, 25), "luleg": (9, 20, 15, 30)}
+    for name in "ab":
+        objects = [("person", person), ("dog", {"head": (15, 0, 20, 30)}), ("person", other), ("person", {})]
+        write_annotation(tmp_path / "Annotations_Part" / f"{name}.mat", objects)
+    PersonPartDataModule(tmp_path).convert()
+    expected = np.zeros((20, 30), int)
+    for index, (top, left, bottom, right) in {
+        1: person["hair"], 2: person["neck"], 4: person["lhand"], 6: person["rfoot"],
+    }.items():  # fmt: skip
+        expected[top:bottom, left:right] = index
+    for index, (top, left, bottom, right) in {2: other["torso"], 3: other["ruarm"], 5: other["luleg"]}.items():
+        expected[top:bottom, left:right] = index
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "masks" / "b.png")), expected)
+    before = (tmp_path / "masks" / "b.png").stat().st_mtime_ns
+    PersonPartDataModule(tmp_path).convert()
+    assert (tmp_path / "masks" / "b.png").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: None, "no such file; expected PASCAL-Part's annotation"),
+        (lambda path: path.write_bytes(b"no MATLAB"), "cannot be read as an annotation"),
+        (lambda path: savemat(path, {"x": 1}), "cannot be read as an annotation"),
+        (lambda path: write_annotation(path, [("person", {"wing": (0, 0, 1, 1)})]), "the part 'wing' of a person"),
+    ],
+)
+def test_other_annotations_are_refused(write, words, tmp_path):
+    make_person_part(tmp_path, ["a"], ["b"])
+    shutil.rmtree(tmp_path / "masks")
+    (tmp_path / "Annotations_Part").mkdir()
+    write(tmp_path / "Annotations_Part" / "a.mat")
+    with pytest.raises(UserError, match=rf"Annotations_Part/a\.mat: .*{words}"):
+        PersonPartDataModule(tmp_path).convert()
+
+
+def test_images_in_the_devkit(tmp_path):
+    make_person_part(tmp_path, ["a"], ["b"])
+    (tmp_path / "VOCdevkit" / "VOC2010").mkdir(parents=True)
+    (tmp_path / "JPEGImages").rename(tmp_path / "VOCdevkit" / "VOC2010" / "JPEGImages")
+    assert len(PersonPartDataModule(tmp_path).dataset("train")) == 1

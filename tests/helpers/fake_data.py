@@ -128,10 +128,10 @@ def make_person_part(root: Path, train: Sequence[str], val: Sequence[str]) -> Pa
 
 def make_ade20k(root: Path, train: int = 2, val: int = 1) -> Path:
     """Write ADE20K's scene parsing release, with labels 0..150."""
-    for split, count in {"training": train, "validation": val}.items():
+    for split, short, count in (("training", "train", train), ("validation", "val", val)):
         for index in range(count):
             labels = blocks((40, 56 + index), range(151), seed=index)
-            folder, name = root / "ADEChallengeData2016", f"ADE_{split[:5].removesuffix('n')}_{index + 1:08}"
+            folder, name = root / "ADEChallengeData2016", f"ADE_{short}_{index + 1:08}"
             save_image(folder / "images" / split / f"{name}.jpg", labels)
             save_gray(folder / "annotations" / split / f"{name}.png", labels)
     return root
