@@ -13,24 +13,42 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.fake_data import make_camvid, make_cityscapes, make_nyudv2, make_person_part, make_sbd, make_voc
+from helpers.fake_data import (
+    make_ade20k,
+    make_camvid,
+    make_cityscapes,
+    make_coco,
+    make_nyudv2,
+    make_pascal_context,
+    make_person_part,
+    make_sbd,
+    make_sun_rgbd,
+    make_voc,
+)
 
 from refinenet_pl.archive_paths import ArchivePath, contents, data_root, entries
 from refinenet_pl.data import (
+    ADE20KDataModule,
     CamVidDataModule,
     CityscapesDataModule,
+    COCODataModule,
     FolderDataModule,
     NYUDv2DataModule,
+    PascalContextDataModule,
     PersonPartDataModule,
+    SUNRGBDDataModule,
     VOCDataModule,
 )
 from refinenet_pl.data.plain_tars import write_plain_tars
 from refinenet_pl.errors import UserError
 
 DATASETS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "ade20k": (ADE20KDataModule, make_ade20k, {}),
     "camvid": (CamVidDataModule, make_camvid, {}),
     "cityscapes": (CityscapesDataModule, make_cityscapes, {}),
     "nyudv2": (NYUDv2DataModule, make_nyudv2, {}),
+    "pascal_context": (PascalContextDataModule, lambda root: make_pascal_context(root, ["a", "b"], ["c"]), {}),
+    "sun_rgbd": (SUNRGBDDataModule, make_sun_rgbd, {}),
     "person_part": (PersonPartDataModule, lambda root: make_person_part(root, ["a", "b"], ["c"]), {}),
     "voc": (VOCDataModule, lambda root: make_voc(root, ["a", "b"], ["c"], ["a", "b"]), {"train_split": "trainaug"}),
     "sbd": (
@@ -86,6 +104,28 @@ def test_archives_of_a_folder_are_merged(tmp_path):
     image = data.dataset("val").samples[0].image
     assert isinstance(image, ArchivePath)
     assert len(samples_of(data, "val")) == len(list((tmp_path / "leftImg8bit").rglob("val/*/*.png")))
+
+
+def test_masks_of_coco_are_beside_its_archives(tmp_path):
+    make_coco(tmp_path / "data")
+    expected = COCODataModule(tmp_path / "data")
+    expected.convert()
+    make_coco(tmp_path / "unpacked")
+    for name in ("train2017", "val2017", "annotations"):
+        (tmp_path / "part" / name).mkdir(parents=True)
+        shutil.move(tmp_path / "unpacked" / name, tmp_path / "part" / name)
+        pack(tmp_path / "part" / name, tmp_path / "packed" / f"{name}.zip")
+    data = COCODataModule(tmp_path / "packed")
+    data.convert()
+    for one, other in zip(samples_of(data, "val"), samples_of(expected, "val"), strict=True):
+        assert torch.equal(one["image"], other["image"])
+        assert torch.equal(one["mask"], other["mask"])
+    assert sorted(path.name for path in (tmp_path / "packed").iterdir()) == [
+        "annotations.zip",
+        "train2017.zip",
+        "val2017.zip",
+        "voc_masks",
+    ]
 
 
 def test_folder_on_disk_comes_first(tmp_path):
