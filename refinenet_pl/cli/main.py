@@ -38,6 +38,10 @@ COMMANDS = {
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
     "why": Command("refinenet_pl.cli.why", "name the first place where two trainings part"),
     "replay": Command("refinenet_pl.cli.replay", "run the step again that stopped a training, and find where it fails"),
+    "data check": Command("refinenet_pl.cli.data_check", "list everything that is wrong with a dataset"),
+    "data stats": Command("refinenet_pl.cli.data_stats", "count classes, sizes and colors of a split"),
+    "data show": Command("refinenet_pl.cli.data_show", "write sheets of images with labels, as the network sees them"),
+    "data ceiling": Command("refinenet_pl.cli.data_ceiling", "print what a perfect network could score"),
     "class-weights": Command("refinenet_pl.cli.class_weights", "compute class weights from the training split"),
     "benchmark": Command("refinenet_pl.cli.benchmark", "measure time and memory of inference"),
     "weights convert": Command("refinenet_pl.cli.weights", "convert a published file to a weights folder"),
@@ -73,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 for success; 1 for a training that a fault stopped, or runs that differ; 2 for a mistake of
-        the user; 130 for Ctrl-C; 143 for SIGTERM.
+        the user; 130 for Ctrl-C; 141 if the reader of its output ended; 143 for SIGTERM.
     """
     write_any_letter()
     args = list(sys.argv[1:] if args is None else args)
@@ -94,6 +98,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return import_module(COMMANDS[name].module).run(name, options) or 0
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # what reads the output has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python fails when it flushes at its end
+        return 141
     except Interrupted as interruption:
         if interruption.status:  # else the first process tells it
             print(f"refinenet: {interruption}", file=sys.stderr)

@@ -27,6 +27,7 @@ class CityscapesDataModule(SegmentationDataModule):
         **{row.id % 256: IGNORE_INDEX for row in Cityscapes.classes},
         **{label: index for index, label in enumerate(EVALUATED_IDS)},
     }
+    official_counts: ClassVar[dict[str, int]] = {"train": 2975, "val": 500}
     source = (
         "Cityscapes: https://www.cityscapes-dataset.com (login required). Unpack leftImg8bit_trainvaltest.zip and "
         "gtFine_trainvaltest.zip into data.root. It then contains leftImg8bit/train/<city>/*_leftImg8bit.png and "

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from rich.progress import track
 
@@ -83,6 +83,7 @@ class NYUDv2DataModule(SegmentationDataModule):
     """
 
     classes = NYUDV2
+    official_counts: ClassVar[dict[str, int]] = {"train": 795, "val": 654, "test": 654}
     source = (
         "NYU Depth V2: https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html. data.root contains images/NAME.png "
         "(or .jpg), masks/NAME.png, and the lists train.txt and test.txt. Each line of a list is a NAME, or the paths "

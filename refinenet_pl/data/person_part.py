@@ -1,5 +1,7 @@
 """PASCAL Person-Part: people of VOC 2010, labeled with six parts of the body."""
 
+from typing import ClassVar
+
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
@@ -16,6 +18,7 @@ class PersonPartDataModule(SegmentationDataModule):
     """PASCAL Person-Part, six parts of the body and background: 1,716 training and 1,817 validation images."""
 
     classes = PERSON_PART
+    official_counts: ClassVar[dict[str, int]] = {"train": 1716, "val": 1817}
     source = (
         "Person-Part: the people of PASCAL-Part (http://roozbehm.info/pascal-parts), on images of VOC 2010 "
         "(http://host.robots.ox.ac.uk/pascal/VOC/voc2010). data.root contains JPEGImages/NAME.jpg, masks/NAME.png with "

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torchvision.datasets import VOCSegmentation
 
@@ -29,6 +29,7 @@ class VOCDataModule(SegmentationDataModule):
     """
 
     classes = VOC
+    official_counts: ClassVar[dict[str, int]] = {"train": 1464, "val": 1449}
     source = (
         "PASCAL VOC 2012: http://host.robots.ox.ac.uk/pascal/VOC/voc2012 (VOCtrainval_11-May-2012.tar; "
         "data.download=true downloads it). data.root is the folder where it was unpacked, with "
@@ -48,6 +49,8 @@ class VOCDataModule(SegmentationDataModule):
     ) -> None:
         super().__init__(root, **kwargs)
         self.train_split = train_split
+        if train_split == "trainaug":
+            self.official_counts = {"train": 10582, "val": 1449}  # type: ignore[misc]
         self.sbd_root = None if sbd_root is None else expand(sbd_root, "data.sbd_root")
         self.download = download
 
