@@ -22,6 +22,7 @@ from refinenet_pl.data.label_facts import presence
 from refinenet_pl.data.labels import LabelIds, LabelMap, changed_labels, plain_labels
 from refinenet_pl.data.lists import own_samples
 from refinenet_pl.data.sampling import TrainingSampler, evaluation_sampler
+from refinenet_pl.data.split_errors import AbsentSplit, IncompleteSplit
 from refinenet_pl.data.splits import SPLITS, Split, divide
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
@@ -330,13 +331,13 @@ class SegmentationDataModule(pl.LightningDataModule):
         """Return a folder below `root`, on disk or in an archive.
 
         Raises:
-            UserError: It does not exist. The message ends with `source`.
+            AbsentSplit: It does not exist. The message ends with `source`.
         """
         path = self.tree.joinpath(*parts)
         if not path.is_dir():
             packed = [file.name for file in compressed_tars(self.root)]
             advice = f" The root has {join(packed, limit=5)}: see refinenet data prepare." if packed else ""
-            raise UserError(f"{path}: no such folder (data.root is {self.root}).{advice}\n{self.source}")
+            raise AbsentSplit(f"{path}: no such folder (data.root is {self.root}).{advice}\n{self.source}")
         return path
 
 
@@ -402,15 +403,21 @@ def pair(images: Mapping[str, str | AnyPath], masks: Mapping[str, str | AnyPath]
         Samples, sorted by name.
 
     Raises:
-        UserError: There are no images, or files without a partner.
+        AbsentSplit: There are no images.
+        IncompleteSplit: Files have no partner.
     """
+    samples = [
+        Sample(as_path(images[name]), as_path(masks[name]), name) for name in sorted(images.keys() & masks.keys())
+    ]
     unpaired = sorted(images.keys() ^ masks.keys())
     if unpaired:
         files = join((images.get(name) or masks[name] for name in unpaired), limit=5)
-        raise UserError(
+        raise IncompleteSplit(
             f"{where}: {len(unpaired)} of {len(images.keys() | masks.keys())} samples lack either the image or the "
-            f"label image: found only {files}. Add the missing files, or remove these."
+            f"label image: found only {files}. Add the missing files, or remove these.",
+            [f"{images[name]}: no label image" if name in images else f"{masks[name]}: no image" for name in unpaired],
+            samples,
         )
     if not images:
-        raise UserError(f"{where}: no images; expected at least one image and its label image")
-    return [Sample(as_path(images[name]), as_path(masks[name]), name) for name in sorted(images)]
+        raise AbsentSplit(f"{where}: no images; expected at least one image and its label image")
+    return samples
