@@ -132,6 +132,7 @@ def _compare_count(module: SegmentationDataModule, split: str, count: int, findi
     if count == official:
         findings.splits[split] += ", all of the official split"
         return
+    findings.splits[split] += f"; the official split has {official:,}"
     line = f"{split}: {count:,} samples; the official split has {official:,}"
     if count < official:
         findings.add_warning("part of an official split, whose metrics differ from published ones", line)

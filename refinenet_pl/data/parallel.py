@@ -3,9 +3,10 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -52,7 +53,8 @@ def map_samples(task: Callable[[int], Result], count: int, workers: int, descrip
 
     workers = min(workers, count // SAMPLES_PER_PROCESS)
     if workers < 2:
-        return tracked(map(task, range(count)))
+        with _one_thread():
+            return tracked(map(task, range(count)))
     try:
         with ProcessPoolExecutor(workers, get_context("spawn"), _start, (task,)) as pool:
             return tracked(pool.map(_run, range(count), chunksize=CHUNK))
@@ -60,6 +62,17 @@ def map_samples(task: Callable[[int], Result], count: int, workers: int, descrip
         raise Fault(
             "a process that reads samples was killed, probably because memory ran out; lower --workers"
         ) from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: a sample's operations are short, and many threads mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _start(task: Callable[[int], Any]) -> None:
