@@ -1,165 +1,214 @@
-"""`refinenet data check`, `stats` and `show`."""
+"""What `data check` looks at: files, label values, hashes, splits; and the statistics of `data stats`."""
 
-import shutil
+from functools import partial
 
 import numpy as np
 import pytest
-from helpers.commands import refinenet
-from helpers.fake_data import blocks, make_camvid, save_gray, save_image
+import torch
+from helpers.fake_data import blocks, draw_photographs, make_camvid, make_nyudv2, make_voc, save_gray
 from PIL import Image
 
-from refinenet_pl.data import CamVidDataModule
-from refinenet_pl.data.inspection import inspect, perceptual_hash, similar_images
-from refinenet_pl.images import read_image
+from refinenet_pl.data import CamVidDataModule, NYUDv2DataModule, VOCDataModule
+from refinenet_pl.data import parallel as parallel_module
+from refinenet_pl.data.base import images_in, pair
+from refinenet_pl.data.findings import find
+from refinenet_pl.data.inspection import inspect
+from refinenet_pl.data.near_duplicates import NearPair, near_duplicates, perceptual_hash
+from refinenet_pl.data.parallel import map_samples
+from refinenet_pl.data.split_errors import AbsentSplit, IncompleteSplit
+from refinenet_pl.data.split_statistics import split_statistics
+from refinenet_pl.data.splits import Split
+from refinenet_pl.errors import Fault, UserError
+
+# Hashes -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def camvid(tmp_path, monkeypatch):
-    """CamVid whose official counts are its own, and whose images are not flat."""
-    root = make_camvid(tmp_path / "camvid", train=4, val=3, test=2, size=(64, 72))
-    monkeypatch.setattr(CamVidDataModule, "official_counts", {"train": 4, "val": 3, "test": 2})
-    for path in sorted(root.glob("*/*.png")):
-        if "annot" not in str(path):
-            seed = 10 * ("train", "val", "test").index(path.parent.name) + int(path.stem[-1])
-            labels = blocks((64, 72), range(30, 200), seed=seed)
-            Image.fromarray(np.stack([labels] * 3, axis=-1)).save(path)
-    return root
+def test_hash_compares_neighboring_cells():
+    cells = np.random.default_rng(0).permutation(72).reshape(8, 9) * 3
+    image = Image.fromarray(np.kron(cells, np.ones((5, 4))).astype(np.uint8)).convert("RGB")
+    expected = [cells[row, column + 1] < cells[row, column] for row in range(8) for column in range(8)]
+    assert perceptual_hash(image).tolist() == expected
 
 
-def check(root, monkeypatch, capsys):
-    status = refinenet(monkeypatch, "data", "check", "camvid", root)
-    return status, capsys.readouterr().out
+@pytest.mark.parametrize("change", ["jpeg", "half", "brighter"])
+def test_changed_image_is_near(change, tmp_path):
+    values = np.random.default_rng(1).integers(40, 180, (12, 16), dtype=np.uint8)
+    image = Image.fromarray(values).resize((320, 240), Image.Resampling.BICUBIC).convert("RGB")
+    if change == "jpeg":
+        image.save(tmp_path / "copy.jpg", quality=40)
+        copy = Image.open(tmp_path / "copy.jpg")
+    else:
+        copy = image.resize((160, 120)) if change == "half" else image.point(lambda value: value + 30)
+    first, second = perceptual_hash(image), perceptual_hash(copy)
+    assert len(near_duplicates([first], [second])) == 1
 
 
-def test_good_data_has_no_problems(camvid, monkeypatch, capsys):
-    status, out = check(camvid, monkeypatch, capsys)
-    assert status == 0
-    assert "train 4, val 3, test 2" in out
-    assert out.endswith("\nno problems\n")
+def test_flat_images_have_no_hash():
+    noise = np.random.default_rng(2).integers(100, 104, (80, 90, 3), dtype=np.uint8)
+    assert perceptual_hash(Image.fromarray(noise)) is None
 
 
-def test_all_problems_at_once(camvid, monkeypatch, capsys):
-    monkeypatch.setattr(CamVidDataModule, "official_counts", {"train": 5, "val": 3})
-    save_gray(camvid / "trainannot" / "train_0.png", np.zeros((32, 32), np.uint8))  # another size
-    image = camvid / "train" / "train_1.png"
-    image.write_bytes(image.read_bytes()[:200])  # truncated
-    Image.open(camvid / "trainannot" / "train_2.png").save(camvid / "trainannot" / "train_2.jpg")
-    (camvid / "trainannot" / "train_2.png").unlink()  # a JPEG label image
-    save_gray(camvid / "valannot" / "val_0.png", np.full((64, 72), 77, np.uint8))  # no class
-    shutil.copy(camvid / "train" / "train_3.png", camvid / "val" / "val_1.png")  # the same image
-    Image.open(camvid / "train" / "train_0.png").save(camvid / "val" / "val_2.jpg", quality=60)  # nearly the same
-    (camvid / "val" / "val_2.png").unlink()
-    status, out = check(camvid, monkeypatch, capsys)
-    assert status == 1
-    problems = out.split("sample (")[1]
-    for words in (
-        "train_0.png: the label image is 32 x 32 pixels",
-        "train_1.png: cannot be read as image",
-        "train_2.jpg: labels are saved as JPEG",
-        "val_0.png: contains label values that are not a class: 77",
-        "train: found 4 samples; officially 5",
-        "train/train_3 and val/val_1",
-    ):
-        assert words in problems, words
-    assert "train/train_0 and val/val_2: " in out.split("similar images")[1]
-    assert out.endswith("\n6 problems\n")
+def test_distances_are_numpy_s(monkeypatch):
+    monkeypatch.setattr("refinenet_pl.data.near_duplicates.BLOCK", 3)  # several blocks
+    random = np.random.default_rng(3)
+    first = [*(random.random((7, 64)) < 0.5), None]
+    second = [None]
+    for hashed, flips in zip(first[:7], [0, 1, 4, 5, 9, 2, 64], strict=True):
+        changed = hashed.copy()
+        changed[random.choice(64, flips, replace=False)] ^= True
+        second.append(changed)
+    expected = [
+        NearPair(a, b, int((one != other).sum()))
+        for a, one in enumerate(first)
+        for b, other in enumerate(second)
+        if one is not None and other is not None and (one != other).sum() <= 4
+    ]
+    assert near_duplicates(first, second) == sorted(expected, key=lambda found: found.bits)
+    assert [(found.first, found.second) for found in expected] == [(0, 1), (1, 2), (2, 3), (5, 6)]
+    assert near_duplicates([None], second) == near_duplicates(first, []) == []
 
 
-def test_missing_partner_is_a_problem(camvid, monkeypatch, capsys):
-    (camvid / "val" / "val_0.png").unlink()
-    status, out = check(camvid, monkeypatch, capsys)
-    assert status == 1
-    assert "split that cannot be listed (1)" in out
-    assert "val_0.png" in out
+# Splits -------------------------------------------------------------------------------------------------------------
 
 
-def test_absent_classes_are_a_warning(camvid, monkeypatch, capsys):
-    for path in (camvid / "valannot").iterdir():
-        save_gray(path, np.full((64, 72), 3, np.uint8))
-    status, out = check(camvid, monkeypatch, capsys)
-    assert status == 0
-    assert "class without pixels" in out
-    assert "val: sky, building, pole, pavement" in out
+def test_incomplete_pairs_keep_the_rest(tmp_path):
+    make_camvid(tmp_path)
+    (tmp_path / "train" / "train_1.png").unlink()
+    (tmp_path / "trainannot" / "train_3.png").unlink()
+    with pytest.raises(IncompleteSplit, match="2 of 4 samples lack") as caught:
+        pair(images_in(tmp_path / "train"), images_in(tmp_path / "trainannot"), "here")
+    assert [sample.name for sample in caught.value.complete] == ["train_0", "train_2"]
+    assert caught.value.missing == [
+        f"{tmp_path / 'trainannot' / 'train_1.png'}: no image",
+        f"{tmp_path / 'train' / 'train_3.png'}: no label image",
+    ]
 
 
-def test_hash_is_that_of_neighbors(camvid):
-    values = np.arange(72).reshape(8, 9)[:, ::-1] * 3
-    values[0] = np.arange(9) * 20
-    pixels = np.kron(values, np.ones((5, 4))).astype(np.uint8)
-    Image.fromarray(pixels).save(camvid / "image.png")
-    expected = np.zeros((8, 8), bool)
-    expected[0] = True  # brighter to the right in the first row only
-    found = perceptual_hash(read_image(camvid / "image.png"))
-    assert np.array_equal(found, expected.ravel())
-    Image.new("RGB", (40, 40), "gray").save(camvid / "image.png")
-    assert perceptual_hash(read_image(camvid / "image.png")) is None
+def test_incomplete_lists_keep_the_rest(tmp_path):
+    make_voc(tmp_path, ["a", "b"], ["c"])
+    missing = tmp_path / "VOCdevkit/VOC2012/SegmentationClass/a.png"
+    missing.unlink()
+    with pytest.raises(IncompleteSplit) as caught:
+        VOCDataModule(tmp_path).samples("train")
+    assert [sample.name for sample in caught.value.complete] == ["b"]
+    assert caught.value.missing == [f"{missing}: listed, but there is no such file"]
 
 
-def test_distances_of_hashes(camvid):
-    facts = inspect(CamVidDataModule(camvid).dataset("train"), 2, "")
-    assert similar_images(facts, facts) == []  # equal images are no similar ones
-    hashes = np.stack([sample.perceptual_hash for sample in facts])
-    assert min((hashes[0] != other).sum() for other in hashes[1:]) > 4
+def test_missing_split_is_absent(tmp_path):
+    draw_photographs(make_camvid(tmp_path))
+    (tmp_path / "test").rename(tmp_path / "elsewhere")
+    with pytest.raises(AbsentSplit, match="no such folder"):
+        CamVidDataModule(tmp_path).samples("test")
+    findings = find(CamVidDataModule(tmp_path), 1)
+    assert findings.splits["test"].startswith(f"not checked: {tmp_path / 'test'}: no such folder")
+    assert findings.problems == {}
 
 
-def test_stats_are_numpy_s(camvid, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "200")
-    assert refinenet(monkeypatch, "data", "stats", "camvid", camvid) == 0
-    out = capsys.readouterr().out
-    rows = {cells[1].strip(): cells[2:-1] for cells in (line.split("│") for line in out.splitlines()) if len(cells) > 6}
-    labels = np.stack([np.asarray(Image.open(path)) for path in sorted((camvid / "trainannot").iterdir())])
-    images = np.stack([np.asarray(Image.open(path)) for path in sorted((camvid / "train").iterdir())]) / 255
-    for index, name in enumerate(CamVidDataModule.classes.names):
-        stored, pixels, share, count, median, inverse = (cell.strip() for cell in rows[name])
-        occurs = (labels == index).any((1, 2))
-        assert stored == str(index)
-        assert int(pixels.replace(",", "")) == (labels == index).sum()
-        assert float(share) == pytest.approx(100 * (labels == index).mean(), abs=6e-4)
-        assert int(count) == occurs.sum()
-        fraction = (labels == index).sum() / (labels < 11).sum()
-        assert float(inverse) == pytest.approx(1 / np.log(1.02 + fraction), abs=6e-4)
-        assert float(median) > 0
-    assert rows["ignored"][0].strip() == "11, 255"
-    assert int(rows["ignored"][1].replace(",", "")) == (labels == 11).sum()
-    mean, deviation = out.split("mean ")[-1].split("; standard deviation ")
-    assert [float(value) for value in mean.split(", ")] == pytest.approx(images.mean((0, 1, 2)), abs=6e-5)
-    assert [float(value) for value in deviation.split(", ")] == pytest.approx(images.std((0, 1, 2)), abs=6e-5)
-    assert "smallest 64 x 72, median 64 x 72, largest 64 x 72; 1 different" in out
+def test_faults_of_a_divided_dataset_are_told_once(tmp_path):
+    draw_photographs(make_camvid(tmp_path, train=8))
+    (tmp_path / "train" / "train_1.png").unlink()
+    findings = find(CamVidDataModule(tmp_path, split=Split(folds=2, fold=0, stratify=False)), 1)
+    assert findings.problems == {"missing file": [f"{tmp_path / 'trainannot' / 'train_1.png'}: no image"]}
+    assert "not checked: which samples it has is unknown" in findings.splits["val"]
 
 
-def test_stats_of_wrong_data_name_the_sample(camvid, monkeypatch, capsys):
-    save_gray(camvid / "trainannot" / "train_0.png", np.zeros((32, 32), np.uint8))
-    assert refinenet(monkeypatch, "data", "stats", "camvid", camvid) == 2
-    assert "1 samples are wrong, such as: " in capsys.readouterr().err
+def test_divided_dataset_has_no_official_counts(tmp_path):
+    draw_photographs(make_camvid(tmp_path, train=8, val=1))
+    findings = find(CamVidDataModule(tmp_path, split=Split(folds=2, fold=0, stratify=False)), 1)
+    assert findings.splits["train"] == findings.splits["val"] == "4 samples"
+    assert findings.splits["test"] == "2 samples; the official split has 233"
+    assert findings.problems == {}
 
 
-def test_show_writes_both_sheets(camvid, tmp_path, monkeypatch, capsys):
-    sheets = []
-    for seed in ("0", "0", "1"):
-        folder = tmp_path / f"sheets{len(sheets)}"
-        words = ["data", "show", "camvid", camvid, "-o", folder, "--count=3", f"--seed={seed}"]
-        assert refinenet(monkeypatch, *words) == 0
-        sheets.append({name: np.asarray(Image.open(folder / f"{name}.png")) for name in ("labels", "augmented")})
-    first, again, other = sheets
-    assert np.array_equal(first["augmented"], again["augmented"])
-    assert np.array_equal(first["labels"], other["labels"])
-    assert not np.array_equal(first["augmented"], other["augmented"])
-    colors = {tuple(color) for color in first["labels"][..., :3].reshape(-1, 3).tolist()}
-    assert {*CamVidDataModule.classes.colors} <= colors
+def test_validation_on_test_images_is_no_overlap(tmp_path):
+    findings = find(NYUDv2DataModule(make_nyudv2(tmp_path)), 1)
+    assert findings.splits["test"] == "the same samples as val; the official split has 654"
+    assert findings.problems == {}
+    assert findings.samples == 3
 
 
-def test_show_replaces_no_input(camvid, monkeypatch, capsys):
-    for folder in ("train", "trainannot"):
-        (camvid / folder / "train_0.png").rename(camvid / folder / "labels.png")
-    before = (camvid / "train" / "labels.png").read_bytes()
-    assert refinenet(monkeypatch, "data", "show", "camvid", camvid, "-o", camvid / "train") == 2
-    assert "labels.png: this input would be replaced" in capsys.readouterr().err
-    assert (camvid / "train" / "labels.png").read_bytes() == before
+def test_unknown_encoding_does_not_hide_other_faults(tmp_path):
+    make_nyudv2(tmp_path, values=(1, 2))  # neither 255 nor 40: from zero or from one
+    (tmp_path / "images" / "000003.png").write_bytes(b"no image")
+    problems = find(NYUDv2DataModule(tmp_path), 1).problems
+    assert [*problems] == [
+        "unknown encoding of the label images; their values are not checked",
+        "image that cannot be read",
+    ]
+    assert "000003.png: cannot be read as image" in problems["image that cannot be read"][0]
 
 
-def test_show_of_evaluation_splits_has_no_augmentation(camvid, tmp_path, monkeypatch):
-    words = ["data", "show", "camvid", camvid, "-o", tmp_path / "sheets", "--split=val"]
-    assert refinenet(monkeypatch, *words) == 0
-    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["labels.png"]
-    save_image(tmp_path / "x.png", blocks((8, 8), (0, 1), 0))
-    assert refinenet(monkeypatch, *words[:-1], "--count=0") == 2
+# Processes ----------------------------------------------------------------------------------------------------------
+
+
+def square(offset: int, index: int) -> tuple[int, int]:
+    return index**2 + offset, torch.get_num_threads()
+
+
+@pytest.mark.slow
+def test_processes_keep_the_order(monkeypatch):
+    monkeypatch.setattr(parallel_module, "SAMPLES_PER_PROCESS", 5)
+    expected = [(index**2 + 7, 1) for index in range(11)]
+    assert map_samples(partial(square, 7), 11, 2, "") == expected
+
+
+def stop(index: int) -> None:
+    import os
+
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_killed_process_is_a_fault(monkeypatch):
+    monkeypatch.setattr(parallel_module, "SAMPLES_PER_PROCESS", 1)
+    with pytest.raises(Fault, match="a process that reads samples was killed"):
+        map_samples(stop, 2, 2, "")
+
+
+def test_torch_keeps_its_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert map_samples(partial(square, 0), 2, 1, "") == [(0, 1), (1, 1)]
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+
+
+# Statistics ---------------------------------------------------------------------------------------------------------
+
+
+def test_statistics_are_numpy_s(tmp_path):
+    make_voc(tmp_path, ["a", "b", "c", "d"], ["e"])  # images of different sizes
+    dataset = VOCDataModule(tmp_path).dataset("train").plain()
+    statistics = split_statistics(inspect(dataset, 1, ""), 21)
+    devkit = tmp_path / "VOCdevkit/VOC2012"
+    labels = [np.asarray(Image.open(devkit / "SegmentationClass" / f"{name}.png")) for name in "abcd"]
+    pixels = np.concatenate(
+        [np.asarray(Image.open(devkit / "JPEGImages" / f"{name}.jpg")).reshape(-1, 3) for name in "abcd"]
+    )
+    np.testing.assert_allclose(statistics.mean, (pixels / 255).mean(0), rtol=1e-12)
+    np.testing.assert_allclose(statistics.deviation, (pixels / 255).std(0), rtol=1e-12)
+    assert statistics.sizes == [(40, 50), (43, 51), (46, 52), (49, 53)]
+    assert statistics.ignored == sum((mask == 255).sum() for mask in labels)
+    assert statistics.ignored_images == sum((mask == 255).any() for mask in labels)
+    for index in range(21):
+        occurs = [mask for mask in labels if (mask == index).any()]
+        assert statistics.counts.pixels[index] == sum((mask == index).sum() for mask in labels)
+        assert statistics.counts.images[index] == len(occurs)
+        assert statistics.counts.pixels_in_images[index] == sum((mask != 255).sum() for mask in occurs)
+
+
+def test_statistics_of_real_camvid(real_data):
+    dataset = CamVidDataModule(real_data / "camvid").dataset("val").plain()
+    statistics = split_statistics(inspect(dataset, 1, ""), 11)
+    images = np.stack([np.asarray(Image.open(sample.image)) for sample in dataset.samples])
+    np.testing.assert_allclose(statistics.mean, images.mean((0, 1, 2)) / 255, rtol=1e-9)
+    np.testing.assert_allclose(statistics.deviation, images.std((0, 1, 2)) / 255, rtol=1e-6)
+    assert {*statistics.sizes} == {(360, 480)}
+
+
+def test_statistics_refuse_faults(tmp_path):
+    make_camvid(tmp_path)
+    save_gray(tmp_path / "trainannot" / "train_0.png", blocks((48, 64), [77], 0))
+    facts = inspect(CamVidDataModule(tmp_path).dataset("train").plain(), 1, "")
+    with pytest.raises(UserError, match=r"1 samples have faults.*train_0\.png: 77.*refinenet data check"):
+        split_statistics(facts, 11)

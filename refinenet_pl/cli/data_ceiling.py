@@ -1,60 +1,59 @@
 """`refinenet data ceiling`: what a perfect network could score on a dataset."""
 
-import sys
-from typing import Literal
+from functools import partial
 
 import torch
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from refinenet_pl.cli.data_source import add_source, load_data
+from refinenet_pl.cli.data_source import add_source, add_split, add_workers, load_data
 from refinenet_pl.cli.parser import Parser
 from refinenet_pl.data.dataset import SegmentationDataset
-from refinenet_pl.evaluation.ceiling import ceilings
-from refinenet_pl.evaluation.metrics import class_iou, mean_iou
+from refinenet_pl.data.parallel import map_samples
+from refinenet_pl.evaluation.ceiling import limit_counts, limit_iou
 from refinenet_pl.text import percent
 
-DESCRIPTION = """Print the IoU of each class that a perfect network could reach. Stride N: the network's output has
-cells of N x N pixels; each cell has the fractions of the classes among its pixels, and the maps are resized
-bilinearly. N px off: the labels against themselves, moved by N pixels, as an annotator's hand would move an edge."""
-STRIDES = (4, 8, 32)
-MOVES = (1, 2)
+DESCRIPTION = """Print the IoU that a perfect network could score, limited by the resolution of its logits or by the
+annotation. "stride N": the image is divided into ceil(H / N) x ceil(W / N) equal cells; the logit of a class in a cell
+is its fraction among the cell's pixels; logits are resized bilinearly (align_corners=False), as in evaluation, and the
+highest wins. "moved N px": the labels against themselves, moved by N pixels, where both exist: the mean over right,
+left, down and up. Ignored pixels never count."""
 
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and print the table."""
     parser = Parser(prog=f"refinenet {name}", description=DESCRIPTION)
     add_source(parser)
-    parser.add_argument("--split", type=Literal["train", "val", "test"], default="val", help="The split.")
+    add_split(parser, "val")
+    add_workers(parser)
     options = parser.parse_args(args)
     module = load_data(options.name, options.root)
     module.prepare_data()
-    dataset, names = module.dataset(options.split), module.classes.names
-    title = f"ceiling of IoU %, {options.split}: {len(dataset)} images"
-    Console(markup=False).print(ceiling_table(sum_ceilings(dataset, len(names)), names, title))
+    dataset, names = module.dataset(options.split).plain(), module.classes.names
+    task = partial(sample_counts, dataset, len(names))
+    counts = torch.stack(map_samples(task, len(dataset), options.workers, "Reading labels")).sum(0)
+    title = f"{type(module).__name__} in {module.root}, {options.split}: ceiling of IoU % on {len(dataset):,} images"
+    Console(markup=False).print(ceiling_table(limit_iou(counts), names, title))
 
 
-def sum_ceilings(dataset: SegmentationDataset, num_classes: int) -> dict[str, Tensor]:
-    """Return the confusion matrices of all label images, by limit."""
-    totals: dict[str, Tensor] = {}
-    console = Console(file=sys.stderr)
-    for index in track(range(len(dataset)), description="Reading labels", transient=True, console=console):
-        target = torch.from_numpy(dataset.mask(index))
-        for limit, matrix in ceilings(target, num_classes, STRIDES, MOVES).items():
-            totals[limit] = totals.get(limit, torch.zeros_like(matrix)) + matrix
-    return totals
+def sample_counts(dataset: SegmentationDataset, num_classes: int, index: int) -> Tensor:
+    """Return the `limit_counts` of one sample."""
+    return limit_counts(torch.from_numpy(dataset.mask(index)), num_classes)
 
 
-def ceiling_table(matrices: dict[str, Tensor], names: tuple[str, ...], title: str) -> Table:
-    """Return a table of the IoU of each class for each limit, with the mean."""
+def ceiling_table(limits: dict[str, Tensor], names: tuple[str, ...], title: str) -> Table:
+    """Return a table of the IoU of each class at each limit, and of its mean over the classes in the labels."""
     table = Table("class", title=title)
-    for limit in matrices:
+    for limit in limits:
         table.add_column(limit, justify="right")
-    columns = [class_iou(matrix).tolist() for matrix in matrices.values()]
-    for index, name in enumerate(names):
-        table.add_row(name, *(percent(None if column[index] != column[index] else column[index]) for column in columns))
+    for name, *values in zip(names, *(values.tolist() for values in limits.values()), strict=True):
+        table.add_row(name, *map(shown, values))
     table.add_section()
-    table.add_row("mean IoU", *(percent(mean_iou(matrix)) for matrix in matrices.values()), style="bold")
+    table.add_row("mean IoU", *(shown(float(values.nanmean())) for values in limits.values()), style="bold")
     return table
+
+
+def shown(value: float) -> str:
+    """Return an IoU in percent; a dash for NaN."""
+    return percent(None if value != value else value)

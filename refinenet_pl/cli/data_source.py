@@ -1,14 +1,16 @@
 """Datasets of the command line: a dataset's short name with its root, or a yaml of own data."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import SUPPRESS
+from jsonargparse.typing import PositiveInt
 
 from refinenet_pl import data
 from refinenet_pl.cli.parser import Parser
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import DATASETS, SegmentationDataModule
+from refinenet_pl.data.parallel import usable_cpus
 from refinenet_pl.errors import UserError
 from refinenet_pl.text import join
 
@@ -22,6 +24,16 @@ def add_source(parser: Parser) -> None:
     parser.add_argument(
         "root", type=str | None, nargs="?", help="Folder or archive of the data; by default the yaml's."
     )
+
+
+def add_split(parser: Parser, default: str) -> None:
+    """Add the option --split."""
+    parser.add_argument("--split", type=Literal["train", "val", "test"], default=default, help="The split.")
+
+
+def add_workers(parser: Parser) -> None:
+    """Add the option --workers."""
+    parser.add_argument("--workers", type=PositiveInt, default=usable_cpus(), help="Most processes that read samples.")
 
 
 def load_data(name: str, root: str | None) -> SegmentationDataModule:

@@ -23,6 +23,7 @@ from refinenet_pl.data.lists import own_samples
 from refinenet_pl.data.loaders import evaluation_loader, own_generator
 from refinenet_pl.data.presence import presence
 from refinenet_pl.data.sampling import TrainingSampler
+from refinenet_pl.data.split_errors import AbsentSplit
 from refinenet_pl.data.splits import SPLITS, Split, divide
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
@@ -330,11 +331,11 @@ class SegmentationDataModule(pl.LightningDataModule):
         """Return a folder below `root`, on disk or in an archive.
 
         Raises:
-            UserError: It does not exist. The message ends with `source`.
+            AbsentSplit: It does not exist. The message ends with `source`.
         """
         path = self.tree.joinpath(*parts)
         if not path.is_dir():
             packed = [file.name for file in compressed_tars(self.root)]
             advice = f" The root has {join(packed, limit=5)}: see refinenet data prepare." if packed else ""
-            raise UserError(f"{path}: no such folder (data.root is {self.root}).{advice}\n{self.source}")
+            raise AbsentSplit(f"{path}: no such folder (data.root is {self.root}).{advice}\n{self.source}")
         return path

@@ -37,14 +37,15 @@ def count_classes(dataset: SegmentationDataset, num_classes: int) -> PixelCounts
     Raises:
         UserError: A label image cannot be read, or contains a value that is not a class.
     """
-    counts = PixelCounts(*np.zeros((3, num_classes), np.int64))
-    for index in track(range(len(dataset)), description="Reading labels", transient=True):
-        pixels = np.bincount(dataset.mask(index).ravel(), minlength=num_classes)[:num_classes]
-        occurs = pixels > 0
-        counts.pixels[:] += pixels
-        counts.images[:] += occurs
-        counts.pixels_in_images[:] += occurs * pixels.sum()
-    return counts
+    indices = track(range(len(dataset)), description="Reading labels", transient=True)
+    pixels = [np.bincount(dataset.mask(index).ravel(), minlength=num_classes)[:num_classes] for index in indices]
+    return image_counts(np.stack(pixels))
+
+
+def image_counts(pixels: np.ndarray) -> PixelCounts:
+    """Return the counts over a split from the pixels of each class in each of its images, int64 [N, C]."""
+    occurs = pixels > 0
+    return PixelCounts(pixels.sum(0), occurs.sum(0), (occurs * pixels.sum(1, keepdims=True)).sum(0))
 
 
 def median_frequency(counts: PixelCounts, class_names: Sequence[str]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Reads images and label images into samples."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,6 +86,12 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             return result
         with random_numbers_of(index):
             return self.transform(result)
+
+    def plain(self) -> "SegmentationDataset":
+        """Return the same samples without augmentation."""
+        dataset = copy(self)
+        dataset.transform = None
+        return dataset
 
     def check_size(self, sample: Sample, mask_size: Sequence[int], image_size: Sequence[int]) -> None:
         """Check that a label image has the size of its image, each height and width; raises UserError."""

@@ -11,6 +11,7 @@ from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.globs import find_files
 from refinenet_pl.data.labels import LabelMap, own_labels
 from refinenet_pl.data.pairs import pair
+from refinenet_pl.data.split_errors import AbsentSplit
 from refinenet_pl.errors import UserError
 
 PLACEHOLDER = "{split}"
@@ -91,7 +92,7 @@ class FolderDataModule(SegmentationDataModule):
         if not by_folder:
             divided = self.split is not None and (split == "train" or self.split.parts_of(split))
             if not divided and self.lists[split] is None:
-                raise UserError(
+                raise AbsentSplit(
                     f"data: nothing says which samples are the {split} split. Give data.split, such as "
                     f"{{fractions: [0.8, 0.2]}}; or data.{split}_list; or write {PLACEHOLDER} in data.images and "
                     "data.masks."

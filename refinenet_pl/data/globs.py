@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from refinenet_pl.archive_paths import AnyPath, entries, path_below
+from refinenet_pl.data.split_errors import AbsentSplit
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import is_image
 
@@ -35,7 +36,7 @@ def find_files(root: AnyPath, pattern: str, key: str) -> dict[str, AnyPath]:
         fixed.pop()
     folder = root.joinpath(*fixed)
     if not folder.is_dir():
-        raise UserError(f"{key}: {folder}: no such folder (data.root is {root})")
+        raise AbsentSplit(f"{key}: {folder}: no such folder (data.root is {root})")
     is_folder = len(fixed) == len(parts)
     expression = re.compile(r"(.*)\.[^./]+" if is_folder else _expression("/".join(parts[len(fixed) :])))
     found: dict[str, AnyPath] = {}
@@ -48,7 +49,7 @@ def find_files(root: AnyPath, pattern: str, key: str) -> dict[str, AnyPath]:
         if other is not path:
             raise UserError(f"{key}: {other} and {path} are both named {name!r}; rename one of them")
     if not found:
-        raise UserError(f"{key}: {root / pattern}: no images there; expected files such as {folder}/NAME.png")
+        raise AbsentSplit(f"{key}: {root / pattern}: no images there; expected files such as {folder}/NAME.png")
     return found
 
 

@@ -1,28 +1,28 @@
-"""Reads every sample of a split once, and keeps what checks and statistics need."""
+"""Reads a sample once, and keeps what checks and statistics need: its faults, sizes, hashes and counts."""
 
 import hashlib
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import track
-from torch import Tensor
+from PIL import Image
 
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.data.dataset import SegmentationDataset
+from refinenet_pl.data.labels import color_text
+from refinenet_pl.data.near_duplicates import perceptual_hash
+from refinenet_pl.data.parallel import map_samples
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import read_image
+from refinenet_pl.text import join
 
-HASH_ROWS, HASH_COLUMNS = 8, 9
-FLAT = 2.0
-"""Images whose reduced gray values deviate by less, 0..255, have a perceptual hash that says nothing."""
-NEAR = 4
-"""Two images whose perceptual hashes differ in at most so many of the 64 bits look nearly the same."""
+UNREADABLE_IMAGE = "image that cannot be read"
+UNREADABLE_LABELS = "label image that cannot be read"
+OTHER_SIZE = "label image of another size than its image (height x width)"
+NO_CLASS = "label value that is no class"
+SAMPLE_FAULTS = (UNREADABLE_IMAGE, UNREADABLE_LABELS, OTHER_SIZE, NO_CLASS)
+"""What can be wrong with a sample."""
 
 
 @dataclass(frozen=True)
@@ -30,108 +30,75 @@ class SampleFacts:
     """What one sample holds. What could not be read is None.
 
     Attributes:
-        name: The sample's name.
-        errors: Messages about what is wrong with it.
-        size: Height and width of the image.
-        content: Hash of the image's pixels.
-        perceptual_hash: Signs of the differences between neighbors in the reduced gray image, bool [64]; None for a
-            flat image.
-        colors: How many pixels have each value of each channel, int64 [3, 256].
+        faults: One of SAMPLE_FAULTS and a line with the file, for each fault.
+        size: Height and width of the image in pixels.
+        content: Hash of the image's size and pixels.
+        perceptual_hash: See `near_duplicates.perceptual_hash`; None for a flat image too.
+        color_sums: Sum of the pixels of each channel, and sum of their squares, exact: int64 [2, 3].
         pixels: Pixels of each class index, int64 [256].
     """
 
-    name: str
-    errors: tuple[str, ...]
+    faults: tuple[tuple[str, str], ...] = ()
     size: tuple[int, int] | None = None
     content: str | None = None
     perceptual_hash: np.ndarray | None = None
-    colors: np.ndarray | None = None
+    color_sums: np.ndarray | None = None
     pixels: np.ndarray | None = None
 
 
-def inspect(dataset: SegmentationDataset, threads: int, description: str) -> list[SampleFacts]:
-    """Read all samples of a split, without augmentation.
+def inspect(
+    dataset: SegmentationDataset, workers: int, description: str, values_known: bool = True
+) -> list[SampleFacts]:
+    """Read all samples of a split once, without augmentation.
 
     Args:
-        dataset: The split.
-        threads: Samples that are read at a time. Reading an image leaves the other threads running.
+        dataset: The split, without transform.
+        workers: Most processes to start.
         description: What the progress bar says.
+        values_known: Whether to check that the label values are classes. If not, their pixels are not counted.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        facts = pool.map(lambda index: _facts(dataset, index), range(len(dataset)))
-        console = Console(file=sys.stderr)
-        return list(track(facts, description, total=len(dataset), transient=True, console=console))
+    return map_samples(partial(_facts, dataset, values_known), len(dataset), workers, description)
 
 
-def _facts(dataset: SegmentationDataset, index: int) -> SampleFacts:
+def _facts(dataset: SegmentationDataset, values_known: bool, index: int) -> SampleFacts:
     sample = dataset.samples[index]
-    errors: list[str] = []
-    image = mask = None
+    faults: list[tuple[str, str]] = []
+    image: np.ndarray | None = None
+    raw: np.ndarray | None = None
     try:
-        image = read_image(sample.image)
+        image = read_image(sample.image).permute(1, 2, 0).contiguous().numpy()
     except UserError as error:
-        errors.append(str(error))
+        faults.append((UNREADABLE_IMAGE, str(error)))
     try:
-        mask = dataset.mask(index)
+        raw = dataset.raw_mask(index)
     except UserError as error:
-        errors.append(str(error))
-    if image is not None and mask is not None:
+        faults.append((UNREADABLE_LABELS, str(error)))
+    if image is not None and raw is not None and raw.shape != image.shape[:2]:
+        sizes = [f"{height} x {width}" for height, width in (raw.shape, image.shape[:2])]
+        faults.append((OTHER_SIZE, f"{sample.mask}: {sizes[0]}, but {sample.image} is {sizes[1]}"))
+    pixels = None
+    if raw is not None and values_known:
+        assert sample.mask is not None
         try:
-            dataset.check_size(sample, mask.shape, image.shape[1:])
-        except UserError as error:
-            errors.append(str(error))
-    pixels = None if mask is None else np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)
+            pixels = np.bincount(dataset.class_indices(raw, sample.mask).ravel(), minlength=IGNORE_INDEX + 1)
+        except UserError:
+            values = sorted(set(np.unique(raw).tolist()) - dataset.encoding.keys())
+            shown = join(map(color_text if dataset.colored else str, values), limit=10)
+            faults.append((NO_CLASS, f"{sample.mask}: {shown}"))
     if image is None:
-        return SampleFacts(sample.name, tuple(errors), pixels=pixels)
-    array = np.ascontiguousarray(image.numpy())
+        return SampleFacts(tuple(faults), pixels=pixels)
+    picture = Image.fromarray(image)
     return SampleFacts(
-        sample.name,
-        tuple(errors),
-        size=(array.shape[1], array.shape[2]),
-        content=hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest(),
-        perceptual_hash=perceptual_hash(image),
-        colors=np.stack([np.bincount(channel.ravel(), minlength=256) for channel in array]),
+        tuple(faults),
+        size=(picture.height, picture.width),
+        content=hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest(),
+        perceptual_hash=perceptual_hash(picture),
+        color_sums=_color_sums(picture.histogram()),
         pixels=pixels,
     )
 
 
-def perceptual_hash(image: Tensor) -> np.ndarray | None:
-    """Return the difference hash of an image: whether each cell of a reduced gray image is brighter than its left one.
-
-    Args:
-        image: uint8 [3, H, W].
-
-    Returns:
-        bool [64], or None for a flat image.
-    """
-    gray = image.float().mean(0)
-    reduced = F.adaptive_avg_pool2d(gray[None], (HASH_ROWS, HASH_COLUMNS))[0]
-    if reduced.std() < FLAT:
-        return None
-    return (reduced[:, 1:] > reduced[:, :-1]).flatten().numpy()
-
-
-def same_images(first: Sequence[SampleFacts], second: Sequence[SampleFacts]) -> list[tuple[str, str]]:
-    """Return the names of images with equal pixels, one of each split."""
-    by_content = {facts.content: facts.name for facts in first if facts.content is not None}
-    return [(by_content[facts.content], facts.name) for facts in second if facts.content in by_content]
-
-
-def similar_images(first: Sequence[SampleFacts], second: Sequence[SampleFacts]) -> list[tuple[str, str, int]]:
-    """Return the names of images that look nearly the same but are not equal, one of each split.
-
-    Returns:
-        The two names, and the number of bits in which their perceptual hashes differ; the most similar first.
-    """
-    hashed = [[facts for facts in part if facts.perceptual_hash is not None] for part in (first, second)]
-    if not all(hashed):
-        return []
-    one, other = (torch.tensor(np.stack([facts.perceptual_hash for facts in part])).float() for part in hashed)  # type: ignore[misc]
-    # The number of different bits, as a product of matrices: all pairs at once.
-    distances = one.sum(1)[:, None] + other.sum(1) - 2 * one @ other.T
-    pairs = [
-        (hashed[0][row], hashed[1][column], int(distances[row, column]))
-        for row, column in (distances <= NEAR).nonzero().tolist()
-    ]
-    found = [(a.name, b.name, distance) for a, b, distance in pairs if a.content != b.content]
-    return sorted(found, key=lambda pair: pair[2])
+def _color_sums(histogram: Sequence[int]) -> np.ndarray:
+    """Return sum and sum of squares of each channel, int64 [2, 3], from Pillow's histogram of an RGB image."""
+    counts, values = np.array(histogram, np.int64).reshape(3, 256), np.arange(256)
+    return np.stack([counts @ values, counts @ values**2])

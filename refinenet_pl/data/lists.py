@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from refinenet_pl.archive_paths import AnyPath, as_path, path_below
 from refinenet_pl.data.dataset import Sample
+from refinenet_pl.data.split_errors import AbsentSplit, IncompleteSplit
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import IMAGE_SUFFIXES, is_image
 from refinenet_pl.text import join
@@ -130,13 +131,16 @@ def require_files(samples: list[Sample], source: str) -> list[Sample]:
         source: Where to get the dataset. The error message ends with it.
 
     Raises:
-        UserError: Files are missing.
+        IncompleteSplit: Files are missing.
     """
     files = [file for sample in samples for file in (sample.image, sample.mask) if file is not None]
     missing = [file for file in files if not file.is_file()]
+    lacking = {*missing}
     if missing:
-        raise UserError(
-            f"{len(missing)} of {len(files)} files of the split are missing: {join(missing, limit=5)}.\n{source}"
+        raise IncompleteSplit(
+            f"{len(missing)} of {len(files)} files of the split are missing: {join(missing, limit=5)}.\n{source}",
+            [f"{file}: listed, but there is no such file" for file in missing],
+            [sample for sample in samples if not lacking & {sample.image, sample.mask}],
         )
     return samples
 
@@ -154,7 +158,7 @@ def _lines(path: str | AnyPath) -> list[list[str]]:
     """Read the words of each line that is not empty, in the encodings in which editors write text."""
     path = as_path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a list of the split's images, one name per line")
+        raise AbsentSplit(f"{path}: no such file; expected a list of the split's images, one name per line")
     content = path.read_bytes()
     try:
         text = content.decode("utf-16" if content.startswith(UTF16_MARKS) else "utf-8-sig")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from refinenet_pl.archive_paths import AnyPath, as_path, entries
 from refinenet_pl.data.dataset import Sample
+from refinenet_pl.data.split_errors import AbsentSplit, IncompleteSplit
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import is_image
 from refinenet_pl.text import join
@@ -40,15 +41,21 @@ def pair(images: Mapping[str, str | AnyPath], masks: Mapping[str, str | AnyPath]
         Samples, sorted by name.
 
     Raises:
-        UserError: There are no images, or files without a partner.
+        AbsentSplit: There are no images.
+        IncompleteSplit: Files have no partner.
     """
+    samples = [
+        Sample(as_path(images[name]), as_path(masks[name]), name) for name in sorted(images.keys() & masks.keys())
+    ]
     unpaired = sorted(images.keys() ^ masks.keys())
     if unpaired:
         files = join((images.get(name) or masks[name] for name in unpaired), limit=5)
-        raise UserError(
+        raise IncompleteSplit(
             f"{where}: {len(unpaired)} of {len(images.keys() | masks.keys())} samples lack either the image or the "
-            f"label image: found only {files}. Add the missing files, or remove these."
+            f"label image: found only {files}. Add the missing files, or remove these.",
+            [f"{images[name]}: no label image" if name in images else f"{masks[name]}: no image" for name in unpaired],
+            samples,
         )
     if not images:
-        raise UserError(f"{where}: no images; expected at least one image and its label image")
-    return [Sample(as_path(images[name]), as_path(masks[name]), name) for name in sorted(images)]
+        raise AbsentSplit(f"{where}: no images; expected at least one image and its label image")
+    return samples

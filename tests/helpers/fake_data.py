@@ -50,6 +50,17 @@ def make_camvid(root: Path, train: int = 4, val: int = 3, test: int = 2, size: t
     return root
 
 
+def draw_photographs(root: Path) -> Path:
+    """Replace CamVid's images by smooth random ones of the same sizes, all different, as photographs are."""
+    for seed, path in enumerate(sorted(root.glob("*/*.png"))):
+        if not path.parent.name.endswith("annot"):
+            values = np.random.default_rng(seed).integers(0, 256, (9, 10, 3), dtype=np.uint8)
+            with Image.open(path) as image:
+                size = image.size
+            Image.fromarray(values).resize(size, Image.Resampling.BICUBIC).save(path)
+    return root
+
+
 def make_voc(root: Path, train: Sequence[str], val: Sequence[str], augmented: Sequence[str] = ()) -> Path:
     """Write VOC's devkit with labels 0..20 and 255, images of different sizes; SegmentationClassAug if `augmented`."""
     devkit = root / "VOCdevkit" / "VOC2012"
