@@ -33,8 +33,8 @@ def run(name: str, args: list[str]) -> None:
     dataset, names = module.dataset(options.split).plain(), module.classes.names
     task = partial(sample_counts, dataset, len(names))
     counts = torch.stack(map_samples(task, len(dataset), options.workers, "Reading labels")).sum(0)
-    title = f"{type(module).__name__} in {module.root}, {options.split}: ceiling of IoU % on {len(dataset):,} images"
-    Console(markup=False).print(ceiling_table(limit_iou(counts), names, title))
+    print(f"{type(module).__name__} in {module.root}, {options.split}: ceiling of IoU % on {len(dataset):,} images")
+    Console(markup=False).print(ceiling_table(limit_iou(counts), names))
 
 
 def sample_counts(dataset: SegmentationDataset, num_classes: int, index: int) -> Tensor:
@@ -42,9 +42,9 @@ def sample_counts(dataset: SegmentationDataset, num_classes: int, index: int) ->
     return limit_counts(torch.from_numpy(dataset.mask(index)), num_classes)
 
 
-def ceiling_table(limits: dict[str, Tensor], names: tuple[str, ...], title: str) -> Table:
+def ceiling_table(limits: dict[str, Tensor], names: tuple[str, ...]) -> Table:
     """Return a table of the IoU of each class at each limit, and of its mean over the classes in the labels."""
-    table = Table("class", title=title)
+    table = Table("class")
     for limit in limits:
         table.add_column(limit, justify="right")
     for name, *values in zip(names, *(values.tolist() for values in limits.values()), strict=True):

@@ -31,18 +31,18 @@ def run(name: str, args: list[str]) -> None:
     module.prepare_data()
     facts = inspect(module.dataset(options.split).plain(), options.workers, f"Reading the {options.split} split")
     statistics = split_statistics(facts, len(module.classes))
-    title = f"{type(module).__name__} in {module.root}, {options.split}: {len(facts):,} images"
-    Console(markup=False).print(class_table(module.label_map, statistics, title))
+    print(f"{type(module).__name__} in {module.root}, {options.split}: {len(facts):,} images")
+    Console(markup=False).print(class_table(module.label_map, statistics))
     for method, (formula, _) in METHODS.items():
         print(f"{method}: {formula}")
     print("\n".join(image_lines(statistics)))
 
 
-def class_table(labels: LabelMap, statistics: SplitStatistics, title: str) -> Table:
+def class_table(labels: LabelMap, statistics: SplitStatistics) -> Table:
     """Return a table of the classes: their values on disk, pixels, images, and weights by each formula."""
     names, counts = labels.classes.names, statistics.counts
     weights = [weight_column(method, counts, names) for method in METHODS]
-    table = Table("class", title=title)
+    table = Table("class")
     for heading in ("on disk", "pixels", "share %", "images", *(method.replace("_", "\n") for method in METHODS)):
         table.add_column(heading, justify="right", no_wrap=heading != "on disk", overflow="fold")
     total = max(1, counts.pixels.sum() + statistics.ignored)
