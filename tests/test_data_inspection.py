@@ -10,10 +10,10 @@ from PIL import Image
 
 from refinenet_pl.data import CamVidDataModule, NYUDv2DataModule, VOCDataModule
 from refinenet_pl.data import parallel as parallel_module
-from refinenet_pl.data.base import images_in, pair
 from refinenet_pl.data.findings import find
 from refinenet_pl.data.inspection import inspect
 from refinenet_pl.data.near_duplicates import NearPair, near_duplicates, perceptual_hash
+from refinenet_pl.data.pairs import images_in, pair
 from refinenet_pl.data.parallel import map_samples
 from refinenet_pl.data.split_errors import AbsentSplit, IncompleteSplit
 from refinenet_pl.data.split_statistics import split_statistics
