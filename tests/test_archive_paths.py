@@ -13,25 +13,38 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.fake_data import make_camvid, make_cityscapes, make_nyudv2, make_person_part, make_sbd, make_voc
+from helpers.fake_data import (
+    make_ade20k,
+    make_camvid,
+    make_cityscapes,
+    make_nyudv2,
+    make_person_part,
+    make_sbd,
+    make_sun_rgbd,
+    make_voc,
+)
 
 from refinenet_pl.archive_paths import ArchivePath, contents, data_root, entries
 from refinenet_pl.data import (
+    ADE20KDataModule,
     CamVidDataModule,
     CityscapesDataModule,
     FolderDataModule,
     NYUDv2DataModule,
     PersonPartDataModule,
+    SUNRGBDDataModule,
     VOCDataModule,
 )
 from refinenet_pl.data.plain_tars import write_plain_tars
 from refinenet_pl.errors import UserError
 
 DATASETS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "ade20k": (ADE20KDataModule, make_ade20k, {}),
     "camvid": (CamVidDataModule, make_camvid, {}),
     "cityscapes": (CityscapesDataModule, make_cityscapes, {}),
     "nyudv2": (NYUDv2DataModule, make_nyudv2, {}),
     "person_part": (PersonPartDataModule, lambda root: make_person_part(root, ["a", "b"], ["c"]), {}),
+    "sun_rgbd": (SUNRGBDDataModule, make_sun_rgbd, {}),
     "voc": (VOCDataModule, lambda root: make_voc(root, ["a", "b"], ["c"], ["a", "b"]), {"train_split": "trainaug"}),
     "sbd": (
         VOCDataModule,
