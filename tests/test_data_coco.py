@@ -106,7 +106,13 @@ def test_pixels_of_two_objects_are_ignored(tmp_path):
         objects[top:bottom, left:right] += 1
         outline = [left, top, right, top, right, bottom, left, bottom]
         annotations.append(
-            {"image_id": 7, "category_id": category, "iscrowd": 0, "area": 5000, "segmentation": [[*map(int, outline)]]}
+            {
+                "image_id": 107,
+                "category_id": category,
+                "iscrowd": 0,
+                "area": 5000,
+                "segmentation": [[*map(int, outline)]],
+            }
         )
     expected[objects > 1] = 255
     make_coco(tmp_path)
@@ -125,7 +131,7 @@ def test_training_images_show_enough(tmp_path):
     change(tmp_path, "train", edit)
     data = converted(tmp_path)
     assert names(data, "train") == [8]
-    assert names(data, "val") == [7, 8, 99]  # all of them
+    assert names(data, "val") == [107, 108, 199]  # all of them
     assert names(COCODataModule(tmp_path, min_pixels=0), "train") == [7, 8, 9]
     assert names(COCODataModule(tmp_path, min_pixels=-1), "train") == [7, 8, 9, 99]
 

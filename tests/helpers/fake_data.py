@@ -160,7 +160,10 @@ def make_pascal_context(root: Path, train: Sequence[str], val: Sequence[str]) ->
 
 
 def make_coco(root: Path, train: int = 3, val: int = 2) -> Path:
-    """Write COCO 2017: in each image a person and a dog as polygons, a crowd as run lengths, and a cup; 99 is empty."""
+    """Write COCO 2017: in each image a person and a dog as polygons, a crowd as run lengths, and a cup.
+
+    The training images are 7, 8, ..., the validation images 107, 108, ... The last of each, 99 and 199, has no object.
+    """
     crowd = {"counts": [60 * 75, 60 * 2, 60 * 3], "size": [60, 80]}  # the columns 75 and 76
     objects = [
         {"category_id": 1, "iscrowd": 0, "area": 1600.0, "segmentation": [[10, 10, 50, 10, 50, 50, 10, 50]]},
@@ -168,8 +171,8 @@ def make_coco(root: Path, train: int = 3, val: int = 2) -> Path:
         {"category_id": 47, "iscrowd": 0, "area": 12.5, "segmentation": [[0, 0, 5, 0, 5, 5]]},  # not in VOC
         {"category_id": 1, "iscrowd": 1, "area": 120, "segmentation": crowd},
     ]
-    for split, count in {"train2017": train, "val2017": val}.items():
-        ids = [*range(7, 7 + count), 99]
+    for split, first, count in (("train2017", 0, train), ("val2017", 100, val)):
+        ids = [*range(first + 7, first + 7 + count), first + 99]
         images = [{"id": index, "file_name": f"{index:012}.jpg", "height": 60, "width": 80} for index in ids]
         for index in ids:
             save_image(root / split / f"{index:012}.jpg", blocks((60, 80), range(21), seed=index))
