@@ -48,8 +48,8 @@ DATASETS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "cityscapes": (CityscapesDataModule, make_cityscapes, {}),
     "nyudv2": (NYUDv2DataModule, make_nyudv2, {}),
     "pascal_context": (PascalContextDataModule, lambda root: make_pascal_context(root, ["a", "b"], ["c"]), {}),
-    "sun_rgbd": (SUNRGBDDataModule, make_sun_rgbd, {}),
     "person_part": (PersonPartDataModule, lambda root: make_person_part(root, ["a", "b"], ["c"]), {}),
+    "sun_rgbd": (SUNRGBDDataModule, make_sun_rgbd, {}),
     "voc": (VOCDataModule, lambda root: make_voc(root, ["a", "b"], ["c"], ["a", "b"]), {"train_split": "trainaug"}),
     "sbd": (
         VOCDataModule,

@@ -9,7 +9,8 @@ from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.pairs import images_in, pair
 from refinenet_pl.errors import UserError
 
-# The first name of each class in the benchmark's objectInfo150, and its color map, as mmsegmentation's ade.py has them.
+# Names and colors as in mmsegmentation's ade.py. The names are the first of each class in the benchmark's
+# objectInfo150.txt (github.com/CSAILVision/sceneparsing), except for "television receiver", which is the second.
 NAMES = (
     "wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth, "
     "door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug, "

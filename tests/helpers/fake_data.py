@@ -171,30 +171,24 @@ def make_pascal_context(root: Path, train: Sequence[str], val: Sequence[str]) ->
 
 
 def make_coco(root: Path, train: int = 3, val: int = 2) -> Path:
-    """Write COCO 2017: in each image a person and a dog with polygons, a crowd, a small cup, and run lengths."""
-    for split, count in {"train2017": train, "val2017": val}.items():
-        images, annotations = [], []
-        for index in range(count):
-            image = {"id": 7 + index, "file_name": f"{7 + index:012}.jpg", "height": 60, "width": 80}
-            images.append(image)
-            save_image(root / split / str(image["file_name"]), blocks((60, 80), range(21), seed=index))
-            for category, crowd, shape in (
-                (1, 0, [[10, 10, 50, 10, 50, 50, 10, 50]]),
-                (18, 0, [[40, 30, 70, 30, 70, 55, 40, 55]]),
-                (47, 0, [[0, 0, 5, 0, 5, 5]]),  # a cup, which VOC lacks
-                (1, 1, {"counts": [60 * 75, 60 * 2, 60 * 3], "size": [60, 80]}),  # the columns 75 and 76
-            ):
-                annotations.append(
-                    {
-                        "image_id": image["id"],
-                        "category_id": category,
-                        "iscrowd": crowd,
-                        "area": 900,
-                        "segmentation": shape,
-                    }
-                )
-        images.append({"id": 99, "file_name": "000000000099.jpg", "height": 60, "width": 80})  # without objects
+    """Write COCO 2017: in each image a person and a dog as polygons, a crowd as run lengths, and a cup.
+
+    The training images are 7, 8, ..., the validation images 107, 108, ... The last of each, 99 and 199, has no object.
+    """
+    crowd = {"counts": [60 * 75, 60 * 2, 60 * 3], "size": [60, 80]}  # the columns 75 and 76
+    objects = [
+        {"category_id": 1, "iscrowd": 0, "area": 1600.0, "segmentation": [[10, 10, 50, 10, 50, 50, 10, 50]]},
+        {"category_id": 18, "iscrowd": 0, "area": 750.0, "segmentation": [[40, 30, 70, 30, 70, 55, 40, 55]]},
+        {"category_id": 47, "iscrowd": 0, "area": 12.5, "segmentation": [[0, 0, 5, 0, 5, 5]]},  # not in VOC
+        {"category_id": 1, "iscrowd": 1, "area": 120, "segmentation": crowd},
+    ]
+    for split, first, count in (("train2017", 0, train), ("val2017", 100, val)):
+        ids = [*range(first + 7, first + 7 + count), first + 99]
+        images = [{"id": index, "file_name": f"{index:012}.jpg", "height": 60, "width": 80} for index in ids]
+        for index in ids:
+            save_image(root / split / f"{index:012}.jpg", blocks((60, 80), range(21), seed=index))
+        annotations = [{"image_id": index, **each} for index in ids[:-1] for each in objects]
         (root / "annotations").mkdir(parents=True, exist_ok=True)
-        content = {"images": images, "annotations": annotations, "categories": []}
+        content = {"images": images, "annotations": annotations}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     return root
