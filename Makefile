@@ -42,7 +42,7 @@ lint: .venv/developer
 test-lowest: .venv/developer
 	$(BIN)/python -m pip install 'uv>=0.8'
 	$(BIN)/uv venv --python "$$(command -v python$(LOWEST_PYTHON))" --clear .venv-lowest
-	$(BIN)/uv pip install --python .venv-lowest --resolution lowest-direct --editable .
+	$(BIN)/uv pip install --python .venv-lowest --resolution lowest-direct --editable '.[nyudv2,coco]'
 	$(BIN)/uv pip install --python .venv-lowest 'pytest>=8' 'hypothesis>=6.131'
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS)
 

@@ -25,6 +25,8 @@ def write_label_image(path: Path, values: np.ndarray) -> None:
 
 
 def write_names(path: Path, names: list[str]) -> None:
-    """Write a list file: one name per line."""
+    """Write a list file, one name per line, unless it exists: users have lists of their own."""
+    if path.exists():
+        return
     with atomic_write(path) as file:
         file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

@@ -10,13 +10,14 @@ from rich.progress import track
 from refinenet_pl.data.label_files import write_label_image, write_names
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
+from refinenet_pl.images import MAX_PIXELS
 
 RAW_FILE = "nyu_depth_v2_labeled.mat"
 RAW_CLASSES = 894
 
 # The 40 classes of Gupta, Arbelaez and Malik (CVPR 2013), from the variable mapClass of their classMapping40.mat: 37
 # classes have one raw label each; of the others, some are "other structure" (38) or "other furniture" (39), and all
-# that remain are "other prop" (40).
+# that remain are "other prop" (40). github.com/ankurhanda/nyuv2-meta-data has a copy of the file.
 SINGLE = (
     *(21, 11, 3, 157, 5, 83, 19, 28, 59, 88, 64, 7, 80, 36, 42, 89, 169, 119, 122, 143, 141, 4, 85, 17, 172, 15, 135),
     *(123, 26, 45, 331, 158, 124, 24, 144, 136, 55),
@@ -65,8 +66,8 @@ def official_split() -> dict[str, list[str]]:
 def convert_raw(root: Path) -> None:
     """Write images/NAME.png, masks/NAME.png (1..40, 0 unlabeled), train.txt and test.txt below `root`.
 
-    Images that exist are kept, and one image is in memory at a time. The images are those that RAW_FILE in `root`
-    holds; the lists name only these.
+    Files that exist are kept, and one image is in memory at a time. The images are those that RAW_FILE in `root` holds;
+    the lists name only these.
 
     Raises:
         UserError: h5py is not installed, or the file is damaged or has other content.
@@ -75,22 +76,41 @@ def convert_raw(root: Path) -> None:
     try:
         import h5py  # here, because nothing else needs it
     except ImportError as error:
-        raise UserError(f"{path}: to read it, install h5py: pip install 'refinenet-pl[nyudv2]'") from error
+        raise UserError(f"{path}: to read it, install h5py: pip install h5py") from error
     try:
         with h5py.File(path, "r") as file:
-            _write_samples(file["images"], file["labels"], root)
-            count = len(file["images"])
-    except (OSError, KeyError, ValueError) as error:
+            images, labels = (_own_dataset(file, name) for name in ("images", "labels"))
+            _check_form(images, labels)
+            _write_samples(images, labels, root)
+            count = len(images)
+    except (OSError, RuntimeError, ValueError) as error:  # h5py raises the first two for damaged files
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's own, such as a full disk
         raise UserError(f"{path}: cannot be read as NYU's labeled file ({error}). Get it again.") from error
     for split, names in official_split().items():
         write_names(root / f"{split}.txt", [name for name in names if int(name) <= count])
 
 
-def _write_samples(images: Any, labels: Any, root: Path) -> None:
+def _own_dataset(file: Any, name: str) -> Any:
+    """Return a dataset whose values are in the file itself: HDF5 can also refer to any other file on the disk."""
+    import h5py
+
+    data = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+        raise ValueError(f"it holds no data named {name!r}")
+    return data
+
+
+def _check_form(images: Any, labels: Any) -> None:
     if images.ndim != 4 or images.shape[1] != 3 or labels.shape != (len(images), *images.shape[2:]):
         raise ValueError(f"found images {images.shape} and labels {labels.shape}; expected [N, 3, W, H] and [N, W, H]")
-    if len(images) > IMAGES or images.dtype != np.uint8:
-        raise ValueError(f"found {len(images)} images of {images.dtype}; expected at most {IMAGES} of uint8")
+    if not 1 <= len(images) <= IMAGES or images.shape[2] * images.shape[3] > MAX_PIXELS:
+        raise ValueError(f"found images {images.shape}; expected 1 to {IMAGES} images of at most {MAX_PIXELS:,} pixels")
+    if images.dtype != np.uint8 or labels.dtype.kind != "u":
+        raise ValueError(f"found images of {images.dtype} and labels of {labels.dtype}; expected uint8 and uint16")
+
+
+def _write_samples(images: Any, labels: Any, root: Path) -> None:
     table = class_table()
     for index in track(range(len(images)), description=f"Converting {RAW_FILE}"):
         name = f"{index + 1:06}.png"

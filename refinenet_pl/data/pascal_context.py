@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from refinenet_pl.archive_paths import AnyPath
+from refinenet_pl.archive_paths import AnyPath, path_below
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
@@ -83,12 +83,17 @@ PASCAL_CONTEXT = Classes(names=("background", *RAW_IDS), colors=voc_colors(len(R
 RAW_LABELS = 459
 CONVERTED = "SegmentationClassContext"
 """Folder of the devkit with label images that hold 0 for background and 1..59 for the classes in alphabetical order, as
-mmsegmentation's converter writes them."""
+mmsegmentation's converter writes them from PASCAL in Detail."""
 LISTS = "SegmentationContext"
+
+RELEASE_COUNTS = {"train": 4998, "val": 5105}
+DETAIL_COUNTS = {"train": 4996, "val": 5104}
+"""PASCAL in Detail lacks three images of the release. These counts are those of its maintainers
+(github.com/ccvl/detail-api), and users of mmsegmentation's converter find the same."""
 
 
 class PascalContextDataModule(SegmentationDataModule):
-    """PASCAL-Context, 59 classes and background: 4,998 training and 5,105 validation images.
+    """PASCAL-Context, 59 classes and background: 4,998 training and 5,105 validation images, all of VOC 2010.
 
     Args:
         root: Folder that contains VOCdevkit/VOC2010, or either of these two folders; and the annotations.
@@ -97,13 +102,14 @@ class PascalContextDataModule(SegmentationDataModule):
     """
 
     classes = PASCAL_CONTEXT
-    official_counts: ClassVar[dict[str, int]] = {"train": 4998, "val": 5105}
     source = (
         "PASCAL-Context: https://cs.stanford.edu/~roozbeh/pascal-context (459 labels, trainval.tar.gz), or PASCAL in "
-        "Detail's trainval_merged.json; on images of VOC 2010 (http://host.robots.ox.ac.uk/pascal/VOC/voc2010). "
-        "data.root contains VOCdevkit/VOC2010/JPEGImages and one of: SegmentationClassContext/NAME.png in VOC2010, "
-        "with the lists ImageSets/SegmentationContext/train.txt and val.txt; trainval_merged.json, which "
-        "`refinenet data prepare pascal_context ROOT` converts to these; or trainval/NAME.mat with the lists."
+        "Detail's trainval_merged.json (https://codalabuser.blob.core.windows.net/public/trainval_merged.json); on "
+        "images of VOC 2010 (http://host.robots.ox.ac.uk/pascal/VOC/voc2010). data.root contains "
+        "VOCdevkit/VOC2010/JPEGImages and one of: trainval/NAME.mat, with VOC's lists ImageSets/Main/train.txt and "
+        "val.txt; trainval_merged.json, in data.root or VOC2010, which `refinenet data prepare pascal_context ROOT` "
+        "converts; or SegmentationClassContext/NAME.png in VOC2010, with the lists "
+        "ImageSets/SegmentationContext/train.txt and val.txt, as mmsegmentation's converter writes them."
     )
     terms = "The images are PASCAL VOC's. They come from flickr, and their use must respect flickr's terms."
 
@@ -135,18 +141,20 @@ class PascalContextDataModule(SegmentationDataModule):
         """List a split, in the order of its list file."""
         if split == "test":
             raise UserError("PASCAL-Context has no test split; papers report validation metrics. Use `validate`.")
-        names = listed_names(self.devkit / "ImageSets" / LISTS / f"{split}.txt")
+        self._check_images()
+        names = listed_names(self.devkit / "ImageSets" / self._lists(split) / f"{split}.txt")
         return require_files([self._sample(name) for name in names], self.source)
+
+    @property
+    def official_counts(self) -> Mapping[str, int]:  # type: ignore[override]
+        """Number of samples of each split, which depends on the form of the label images."""
+        return DETAIL_COUNTS if self._converted else RELEASE_COUNTS
 
     @cached_property
     def devkit(self) -> AnyPath:
-        """The folder VOC2010: found from `root`, whichever of its parents that is."""
+        """The folder VOC2010: found from `root`, whichever of its parents that is; VOCdevkit/VOC2010 if missing."""
         folders = [self.tree / "VOCdevkit" / "VOC2010", self.tree / "VOC2010", self.tree]
-        found = next((folder for folder in folders if (folder / "JPEGImages").is_dir()), None)
-        if found is None:
-            self.folder("VOCdevkit", "VOC2010", "JPEGImages")  # raises, with what is expected
-        assert found is not None
-        return found
+        return next((folder for folder in folders if (folder / "JPEGImages").is_dir()), folders[0])
 
     @cached_property
     def encoding(self) -> Mapping[int, int]:
@@ -164,15 +172,25 @@ class PascalContextDataModule(SegmentationDataModule):
         return {name: index for index, name in enumerate(PASCAL_CONTEXT.names)}
 
     def convert(self) -> None:
-        """Convert PASCAL in Detail's trainval_merged.json if it is in the root; see `convert_json`."""
-        if (self.root / JSON_FILE).is_file():
+        """Convert PASCAL in Detail's trainval_merged.json if it is there; see `convert_json`."""
+        path = next((path / JSON_FILE for path in (self.tree, self.devkit) if (path / JSON_FILE).is_file()), None)
+        if path is not None:
+            self._check_images()
             devkit = Path(str(self.devkit))
             values = {RAW_IDS[name]: value + 1 for value, name in enumerate(sorted(RAW_IDS))}
-            convert_json(self.root / JSON_FILE, devkit / CONVERTED, devkit / "ImageSets" / LISTS, values)
+            convert_json(path, devkit / CONVERTED, devkit / "ImageSets" / LISTS, values)
 
-    @cached_property
+    @property
     def _converted(self) -> bool:
         return (self.devkit / CONVERTED).is_dir()
+
+    def _lists(self, split: str) -> str:
+        """Return the folder of the lists; VOC's own, which are the split of the release, if there are no others."""
+        return LISTS if (self.devkit / "ImageSets" / LISTS / f"{split}.txt").is_file() else "Main"
+
+    def _check_images(self) -> None:
+        """Check that there is the folder of the images; raises UserError."""
+        self.folder(str(path_below(self.devkit / "JPEGImages", self.tree)))
 
     def _sample(self, name: str) -> Sample:
         mask = self.devkit / CONVERTED / f"{name}.png" if self._converted else self.tree / "trainval" / f"{name}.mat"

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.label_files import write_label_image, write_names
 from refinenet_pl.data.run_lengths import decode_mask
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import path_inside
+from refinenet_pl.images import MAX_PIXELS
 
 JSON_FILE = "trainval_merged.json"
 
 
-def convert_json(path: Path, masks: Path, lists: Path, values: Mapping[int, int]) -> None:
+def convert_json(path: AnyPath, masks: Path, lists: Path, values: Mapping[int, int]) -> None:
     """Write a label image for each image, unless it exists, and the lists train.txt and val.txt.
 
     Args:
@@ -53,6 +55,8 @@ def convert_json(path: Path, masks: Path, lists: Path, values: Mapping[int, int]
 
 
 def _labels(image: dict[str, Any], annotations: list[dict[str, Any]], values: Mapping[int, int]) -> np.ndarray:
+    if not 1 <= image["height"] * image["width"] <= MAX_PIXELS:
+        raise ValueError(f"found an image of {image['height']} x {image['width']} pixels")
     labels = np.zeros((image["height"], image["width"]), np.uint8)
     for annotation in annotations:
         value = values.get(annotation["category_id"], 0)

@@ -5,7 +5,8 @@ from typing import ClassVar
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
-from refinenet_pl.data.lists import listed_samples, require_files
+from refinenet_pl.data.label_files import write_names
+from refinenet_pl.data.lists import listed_names, listed_samples, require_files
 from refinenet_pl.data.person_part_raw import ANNOTATIONS, convert_annotations
 from refinenet_pl.errors import UserError
 
@@ -13,6 +14,8 @@ PERSON_PART = Classes(
     names=("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs"),
     colors=voc_colors(7),
 )
+
+DEVKIT = "VOCdevkit/VOC2010"
 
 
 class PersonPartDataModule(SegmentationDataModule):
@@ -24,9 +27,9 @@ class PersonPartDataModule(SegmentationDataModule):
         "Person-Part: the people of PASCAL-Part (http://roozbehm.info/pascal-parts), on images of VOC 2010 "
         "(http://host.robots.ox.ac.uk/pascal/VOC/voc2010). data.root contains JPEGImages/NAME.jpg (or "
         "VOCdevkit/VOC2010/JPEGImages/NAME.jpg), masks/NAME.png with the values 0..6, and the lists train.txt and "
-        "val.txt. Each line of a list is a NAME, or the paths of an image and its label image. Or data.root contains "
-        "PASCAL-Part's Annotations_Part/NAME.mat in place of masks: `refinenet data prepare person_part ROOT` converts "
-        "them."
+        "val.txt (http://liangchiehchen.com/projects/DeepLab.html). Each line of a list is a NAME, or the paths of an "
+        "image and its label image. Or data.root contains PASCAL-Part's Annotations_Part/NAME.mat in place of masks: "
+        "`refinenet data prepare person_part ROOT` converts them, and makes missing lists from VOC's."
     )
     terms = "The images are PASCAL VOC's. They come from flickr, and their use must respect flickr's terms."
 
@@ -37,13 +40,26 @@ class PersonPartDataModule(SegmentationDataModule):
         return require_files(self._listed(split), self.source)
 
     def convert(self) -> None:
-        """Convert PASCAL-Part's annotations if they are in the root; see `convert_annotations`."""
-        annotations = self.tree / ANNOTATIONS
-        if annotations.is_dir():
-            names = [sample.name for split in ("train", "val") for sample in self._listed(split)]
-            convert_annotations(annotations, names, self.root / "masks")
+        """Convert PASCAL-Part's annotations if they are in the root, and make the lists that are missing.
+
+        A list that is missing gets the images of VOC 2010's list in which some part of a person is labeled. That these
+        are the official lists is not verified; compare the number of samples with `official_counts`.
+
+        Raises:
+            UserError: See `convert_annotations`; or there is neither a list nor VOC's.
+        """
+        annotations, masks = self.tree / ANNOTATIONS, self.root / "masks"
+        if not annotations.is_dir():
+            return
+        for split in ("train", "val"):
+            if (self.tree / f"{split}.txt").is_file():
+                convert_annotations(annotations, [sample.name for sample in self._listed(split)], masks)
+            else:
+                names = listed_names(self.folder(DEVKIT, "ImageSets", "Main") / f"{split}.txt")
+                write_names(
+                    self.root / f"{split}.txt", convert_annotations(annotations, names, masks, all_listed=False)
+                )
 
     def _listed(self, split: str) -> list[Sample]:
-        devkit = "VOCdevkit/VOC2010/JPEGImages"
-        images = devkit if (self.tree / devkit).is_dir() else "JPEGImages"
+        images = f"{DEVKIT}/JPEGImages" if (self.tree / DEVKIT / "JPEGImages").is_dir() else "JPEGImages"
         return listed_samples(self.folder() / f"{split}.txt", images, "masks")

@@ -9,11 +9,14 @@ from rich.progress import track
 from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.label_files import write_label_image
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import path_inside
+from refinenet_pl.images import UNREADABLE
 
 ANNOTATIONS = "Annotations_Part"
 
-# The merge of PASCAL-Part's person parts that public code for Person-Part uses (Chen et al., "Attention to Scale",
-# CVPR 2016): hands belong to the lower arms, feet to the lower legs, and the neck to the torso.
+# The merge of PASCAL-Part's person parts in public code that follows Chen et al. ("Attention to Scale", CVPR 2016),
+# such as HUMAN_PART of github.com/facebookresearch/astmt: hands belong to the lower arms, feet to the lower legs, and
+# the neck to the torso. It is not verified against the label images of Chen et al.
 PARTS = {
     **dict.fromkeys(("head", "leye", "reye", "lear", "rear", "lebrow", "rebrow", "nose", "mouth", "hair"), 1),
     **dict.fromkeys(("torso", "neck"), 2),
@@ -25,21 +28,31 @@ PARTS = {
 """The class index of each part of a person."""
 
 
-def convert_annotations(annotations: AnyPath, names: list[str], masks: Path) -> None:
+def convert_annotations(annotations: AnyPath, names: list[str], masks: Path, all_listed: bool = True) -> list[str]:
     """Write masks/NAME.png for each name, unless it exists.
 
     Args:
         annotations: Folder of NAME.mat.
         names: The images.
         masks: Folder of the label images.
+        all_listed: Write a label image for each name. False: only where some part of a person is labeled.
+
+    Returns:
+        The names that have a label image now, in their order.
 
     Raises:
-        UserError: An annotation is missing, damaged, or has other content.
+        UserError: A name leads outside the folder, or an annotation is missing, damaged, or has other content.
     """
+    converted = []
     for name in track(names, description=f"Converting {ANNOTATIONS}"):
-        target = masks / f"{name}.png"
+        target = path_inside(masks, f"{name}.png")
         if not target.exists():
-            write_label_image(target, read_parts(annotations / f"{name}.mat"))
+            labels = read_parts(annotations / f"{name}.mat")
+            if not all_listed and not labels.any():
+                continue
+            write_label_image(target, labels)
+        converted.append(name)
+    return converted
 
 
 def read_parts(path: AnyPath) -> np.ndarray:
@@ -54,7 +67,8 @@ def read_parts(path: AnyPath) -> np.ndarray:
     try:
         with path.open("rb") as file:
             objects = loadmat(file, variable_names=["anno"])["anno"][0, 0]["objects"].ravel()
-        labels = np.zeros(objects[0]["mask"].shape, np.uint8)
+        height, width = objects[0]["mask"].shape
+        labels = np.zeros((height, width), np.uint8)
         for person in (each for each in objects if _text(each["class"]) == "person"):
             for part in person["parts"].ravel():
                 index = PARTS.get(_text(part["part_name"]))
@@ -64,7 +78,7 @@ def read_parts(path: AnyPath) -> np.ndarray:
         return labels
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; expected PASCAL-Part's annotation of this image") from error
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, MatReadError) as error:
+    except (*UNREADABLE, MatReadError) as error:
         raise UserError(
             f"{path}: cannot be read as an annotation of PASCAL-Part ({type(error).__name__}: {error}). Get it again."
         ) from error

@@ -1,9 +1,11 @@
 """Makes small datasets in their real folder layouts, with label images of blocks and images that color each label."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
@@ -124,6 +126,54 @@ def make_nyudv2(
             save_gray(root / "masks" / f"{name}.png", labels)
         save_list(root / f"{split}.txt", names)
     return root
+
+
+def make_nyudv2_raw(root: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+    """Write NYU's labeled file as MATLAB 7.3 does, with columns first.
+
+    Args:
+        root: Folder of the dataset.
+        images: uint8 [N, H, W, 3].
+        labels: Raw labels, 0..894, of shape [N, H, W].
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with h5py.File(root / "nyu_depth_v2_labeled.mat", "w", userblock_size=512) as file:
+        file.create_dataset("images", data=images.transpose(0, 3, 2, 1), compression="gzip")
+        file.create_dataset("labels", data=labels.transpose(0, 2, 1).astype(np.uint16), compression="gzip")
+        file.create_dataset("depths", data=np.ones(labels.transpose(0, 2, 1).shape, np.float32))
+    return root
+
+
+def make_pascal_part(root: Path, annotations: Mapping[str, Sequence[tuple[str, Mapping[str, np.ndarray]]]]) -> Path:
+    """Write PASCAL-Part's annotations, and images of VOC 2010.
+
+    Args:
+        root: Folder of the dataset.
+        annotations: The objects of each image: their classes, and the masks of their parts, bool [20, 30].
+    """
+    for name, objects in annotations.items():
+        made = []
+        for kind, parts in objects:
+            mask = np.ones((20, 30), np.uint8)
+            part_structs = [{"part_name": part, "mask": each.astype(np.uint8)} for part, each in parts.items()]
+            fields = {"class": kind, "class_ind": 15 if kind == "person" else 12, "mask": mask}
+            made.append(fields | {"parts": _matlab_structs(part_structs)})
+        path = root / "Annotations_Part" / f"{name}.mat"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        savemat(path, {"anno": _matlab_structs([{"imname": name, "objects": _matlab_structs(made)}])})
+        save_image(root / "VOCdevkit" / "VOC2010" / "JPEGImages" / f"{name}.jpg", np.zeros((20, 30), np.uint8))
+    return root
+
+
+def _matlab_structs(items: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return a MATLAB struct array of 1 x N; without items, the empty matrix that MATLAB has for it."""
+    if not items:
+        return np.zeros((0, 0))
+    array = np.empty((1, len(items)), [(name, object) for name in items[0]])
+    for index, item in enumerate(items):
+        for name, value in item.items():
+            array[name][0, index] = value
+    return array
 
 
 def make_person_part(root: Path, train: Sequence[str], val: Sequence[str]) -> Path:
