@@ -48,6 +48,7 @@ def files(data: SegmentationDataModule, split: str) -> list[tuple[str, str, str]
         ("{}_rgb.jpg", "{}_mask.png", {"images": "*_rgb.jpg", "masks": "*_mask.png"}, "p0"),
         ("a/b/{}.jpg", "m/b/{}.png", {"images": "a", "masks": "m"}, "b/p0"),
         ("x/{}/image.png", "x/{}/labels.png", {"images": "x/*/image.png", "masks": "x/*/labels.png"}, "p0"),
+        ("{}.jpg", "{}_mask.png", {"images": "*[0-9].jpg", "masks": "*_mask.png"}, "p0"),
         ("x/1/{}.jpg", "x/1/{}_gt.tif", {"images": "**/*.jpg", "masks": "**/*_gt.*"}, "x/1/p0"),
         ("i/{}.JPG", "m/{}.png", {"images": "i/*", "masks": "m/p?.png"}, None),
     ],

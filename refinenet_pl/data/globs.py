@@ -23,7 +23,8 @@ def find_files(root: AnyPath, pattern: str, key: str) -> dict[str, AnyPath]:
 
     Returns:
         Images by name, sorted. In a folder, the name is the path below it without suffix. With wildcards, it is the
-        text that they stand for, so that images/*_photo.jpg and masks/*_label.png give equal names.
+        text that they stand for, with a slash between folders, so that images/*_photo.jpg and masks/*_label.png give
+        equal names.
 
     Raises:
         UserError: The folder does not exist, nothing matches, or two files have the same name.
@@ -38,13 +39,14 @@ def find_files(root: AnyPath, pattern: str, key: str) -> dict[str, AnyPath]:
     if not folder.is_dir():
         raise AbsentSplit(f"{key}: {folder}: no such folder (data.root is {root})")
     is_folder = len(fixed) == len(parts)
-    expression = re.compile(r"(.*)\.[^./]+" if is_folder else _expression("/".join(parts[len(fixed) :])))
+    wild = "/".join(parts[len(fixed) :])
+    expression = re.compile(r"(.*)\.[^./]+" if is_folder else _expression(wild))
     found: dict[str, AnyPath] = {}
     for path in images_below(folder):
         match = expression.fullmatch(path_below(path, folder).as_posix())
         if match is None:
             continue
-        name = "/".join(text.strip("/") for text in match.groups() if text.strip("/")) or path.stem
+        name = match[1] if is_folder else _name(wild, match) or path.stem
         other = found.setdefault(name, path)
         if other is not path:
             raise UserError(f"{key}: {other} and {path} are both named {name!r}; rename one of them")
@@ -64,6 +66,15 @@ def images_below(folder: AnyPath, above: frozenset[tuple[int, int]] = frozenset(
                 yield from images_below(path, above)
         elif is_image(path):
             yield path
+
+
+def _name(pattern: str, match: re.Match[str]) -> str:
+    """Return the text of the wildcards of a pattern, with a slash between those in different folders."""
+    texts: dict[int, str] = {}
+    for wildcard, text in zip(WILDCARDS.finditer(pattern), match.groups(), strict=False):
+        depth = pattern.count("/", 0, wildcard.start())
+        texts[depth] = texts.get(depth, "") + text.strip("/")
+    return "/".join(text for text in texts.values() if text)
 
 
 def _expression(pattern: str) -> str:
