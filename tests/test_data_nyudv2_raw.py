@@ -155,6 +155,17 @@ def test_incomplete_downloads_are_refused(kept, tmp_path):
         NYUDv2DataModule(tmp_path).convert()
 
 
+def test_damaged_object_is_refused(tmp_path):
+    path = make_raw(tmp_path) / "nyu_depth_v2_labeled.mat"
+    with h5py.File(path) as file:
+        address = file.userblock_size + h5py.h5o.get_info(file["labels"].id).addr
+    content = bytearray(path.read_bytes())
+    content[address] ^= 255  # the version of the object's header
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"nyu_depth_v2_labeled\.mat: cannot be read"):
+        NYUDv2DataModule(tmp_path).convert()
+
+
 def test_faults_of_the_disk_are_no_damage(tmp_path):
     (make_raw(tmp_path) / "images").write_text("a file where the folder goes")
     with pytest.raises(OSError, match="images"):

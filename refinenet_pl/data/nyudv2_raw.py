@@ -83,7 +83,7 @@ def convert_raw(root: Path) -> None:
             _check_form(images, labels)
             _write_samples(images, labels, root)
             count = len(images)
-    except (OSError, RuntimeError, ValueError) as error:  # h5py raises the first two for damaged files
+    except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py raises the first three for damaged files
         if isinstance(error, OSError) and error.errno:
             raise  # the system's own, such as a full disk
         raise UserError(f"{path}: cannot be read as NYU's labeled file ({error}). Get it again.") from error
