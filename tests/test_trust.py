@@ -144,8 +144,9 @@ def own_data(**changes):
     return {"data": {"class_path": "refinenet_pl.data.FolderDataModule", "init_args": OWN_DATA | changes}}
 
 
-def test_own_data_needs_no_trust():
-    check_config(own_data(), "a.ckpt")
+@pytest.mark.parametrize("groups", [None, r"^\w+?_f?\d{3}", r"(?:drive|city)(\d+)_[a-z]*", "^[^_]+_[^_]+"])
+def test_own_data_needs_no_trust(groups):
+    check_config(own_data(split={"folds": 5, "fold": 0, "groups": groups}), "a.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,8 @@ def test_own_data_needs_no_trust():
         ({"crop_size": {"class_path": TOUCH}}, "crop_size"),
         ({"split": {"folds": 5, "groups": r"(a+)+$"}}, "split.groups"),
         ({"split": {"folds": 5, "groups": r".*.*.*.*x"}}, "split.groups"),
+        ({"split": {"folds": 5, "groups": "a?" * 20 + "a" * 20}}, "split.groups"),
+        ({"split": {"folds": 5, "groups": "a{0,9}" * 5}}, "split.groups"),
         ({"split": {"class_path": TOUCH}}, "split"),
     ],
 )

@@ -68,8 +68,11 @@ WORDS = re.compile(r"[\w+%#:,=<> -]*|-?[0-9.]+(e[+-]?[0-9]+)?|\.[0-9][a-z]", re.
 TABLES = ("label_ids", "split_folders")
 """Arguments of a data module that map any text or numbers to text or numbers."""
 EXPRESSION_KEY = "data.init_args.split.groups"
-EXPRESSION = re.compile(r"(?!(?:.*[*+{?]){4})(?!.*\)[*+{?])(?:[^\\]|\\[A-Za-z.]){0,100}")
-"""A regular expression: at most three repetitions, none of a group, so that the search takes no long time."""
+REPEATED_GROUP = re.compile(r"\)[*+?{]")
+LONG_REPEAT = re.compile(r"[*+]\??|\{\d*,\d*\}\??")
+OPTIONAL = re.compile(r"(?<![(*+}])\?")
+MOST_LONG_REPEATS, MOST_OPTIONAL = 3, 6
+"""What a regular expression may repeat, so that a search in a name takes no long time."""
 KEY = re.compile(r"[\w -]+")
 """Keys. A dot would make jsonargparse read a key as several."""
 ENCODER = re.compile(r"[\w.-]+", re.ASCII)

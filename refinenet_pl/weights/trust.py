@@ -26,15 +26,19 @@ from refinenet_pl.text import join
 from refinenet_pl.weights.allowed import (
     DATA,
     ENCODER,
-    EXPRESSION,
     EXPRESSION_KEY,
     FILE_NAMES,
     FOLDERS,
     KEY,
     LOGGERS,
+    LONG_REPEAT,
     LOSSES,
+    MOST_LONG_REPEATS,
+    MOST_OPTIONAL,
     NETWORKS,
+    OPTIONAL,
     PLACES,
+    REPEATED_GROUP,
     REPLACED_FOLDERS,
     SECTIONS,
     TABLES,
@@ -235,7 +239,7 @@ def network_findings(network_type: type[SegmentationModel], arguments: Mapping[s
 
 def _is_allowed_text(key: str, value: str) -> bool:
     if key == EXPRESSION_KEY:
-        return EXPRESSION.fullmatch(value) is not None
+        return _is_quick(value)
     if TEXT.fullmatch(key):
         return True
     if key.rpartition(".")[2] in FOLDERS:
@@ -245,6 +249,16 @@ def _is_allowed_text(key: str, value: str) -> bool:
         return not path.is_absolute() and ".." not in path.parts and "\\" not in value
     # jsonargparse reads the name of a file in place of its content.
     return WORDS.fullmatch(value) is not None and "class_path" not in value and not os.path.isfile(value)
+
+
+def _is_quick(expression: str) -> bool:
+    """Return whether a regular expression can be searched in a name without backtracking for long."""
+    return (
+        len(expression) <= 100
+        and REPEATED_GROUP.search(expression) is None
+        and len(LONG_REPEAT.findall(expression)) <= MOST_LONG_REPEATS
+        and len(OPTIONAL.findall(expression)) <= MOST_OPTIONAL
+    )
 
 
 def _is_no_class(value: str) -> bool:
