@@ -330,13 +330,13 @@ LISTS = [
     BadInput(
         "SBD label that is no .mat",
         f"{VOC} --data.train_split=trainaug",
-        ("cls/c.mat", "SBD label file"),
+        ("cls/c.mat", "label file of SBD"),
         prepare=sbd(lambda dataset: (dataset / "cls/c.mat").write_text("x" * 200)),
     ),
     BadInput(
         "empty SBD label",
         f"{VOC} --data.train_split=trainaug",
-        ("cls/c.mat", "SBD label file"),
+        ("cls/c.mat", "label file of SBD"),
         prepare=sbd(lambda dataset: (dataset / "cls/c.mat").write_text("")),
     ),
 ]

@@ -3,7 +3,6 @@
 import csv
 import platform
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from jsonargparse import auto_cli
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,6 +19,7 @@ from refinenet_pl.cli.parser import Parser
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference, compute_logits
 from refinenet_pl.evaluation.memory import peak_memory
+from refinenet_pl.progress import track
 
 WHOLE_IMAGE = Inference()
 
@@ -60,11 +59,12 @@ def benchmark(
     classes = run_one_batch(network, image, inference)
     batch_memory = peak_memory(device) - idle
     seconds = []
-    for index in track(range(repeats + 1), "measuring", disable=not sys.stdout.isatty()):
-        start = time.perf_counter()
-        inference.predict(network, image).cpu()  # cpu() waits for the device
-        if index:
-            seconds.append(time.perf_counter() - start)
+    with track(range(repeats + 1), "measuring") as indices:
+        for index in indices:
+            start = time.perf_counter()
+            inference.predict(network, image).cpu()  # cpu() waits for the device
+            if index:
+                seconds.append(time.perf_counter() - start)
     peak = peak_memory(device) - idle
     row = {
         "network": type(network).__name__,

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from rich.progress import track
 
 from refinenet_pl.data.dataset import SegmentationDataset
 from refinenet_pl.errors import UserError
+from refinenet_pl.progress import track
 from refinenet_pl.text import join
 
 
@@ -37,8 +37,8 @@ def count_classes(dataset: SegmentationDataset, num_classes: int) -> PixelCounts
     Raises:
         UserError: A label image cannot be read, or contains a value that is not a class.
     """
-    indices = track(range(len(dataset)), description="Reading labels", transient=True)
-    pixels = [np.bincount(dataset.mask(index).ravel(), minlength=num_classes)[:num_classes] for index in indices]
+    with track(range(len(dataset)), "Reading labels") as indices:
+        pixels = [np.bincount(dataset.mask(index).ravel(), minlength=num_classes)[:num_classes] for index in indices]
     return image_counts(np.stack(pixels))
 
 

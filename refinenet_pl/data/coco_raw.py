@@ -6,7 +6,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.classes import IGNORE_INDEX
@@ -15,6 +14,7 @@ from refinenet_pl.data.run_lengths import decode_mask
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import path_inside
 from refinenet_pl.images import MAX_PIXELS
+from refinenet_pl.progress import track
 
 MASKS = "voc_masks"
 """Folder of the label images, below the root."""
@@ -74,12 +74,13 @@ def convert_instances(path: AnyPath, masks: Path, folder: str) -> None:
             if annotation["category_id"] in INDEX_OF:
                 by_image[annotation["image_id"]].append(annotation)
         areas = {}
-        for image in track(content["images"], description=f"Converting {path.name}"):
-            instances, name = by_image[image["id"]], PurePosixPath(image["file_name"]).stem
-            areas[name] = sum(float(instance["area"]) for instance in instances)
-            target = path_inside(masks / folder, f"{name}.png")
-            if not target.exists():
-                write_label_image(target, _labels(image, instances))
+        with track(content["images"], f"Converting {path.name}") as images:
+            for image in images:
+                instances, name = by_image[image["id"]], PurePosixPath(image["file_name"]).stem
+                areas[name] = sum(float(instance["area"]) for instance in instances)
+                target = path_inside(masks / folder, f"{name}.png")
+                if not target.exists():
+                    write_label_image(target, _labels(image, instances))
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UserError(
             f"{path}: cannot be read as COCO's instances ({type(error).__name__}: {error}). Get it again."

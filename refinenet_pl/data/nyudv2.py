@@ -5,8 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from rich.progress import track
-
 from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
@@ -15,6 +13,7 @@ from refinenet_pl.data.lists import listed_samples, require_files
 from refinenet_pl.data.nyudv2_raw import RAW_FILE, convert_raw
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import read_mask
+from refinenet_pl.progress import track
 
 NYUDV2 = Classes(
     names=(
@@ -138,10 +137,11 @@ class NYUDv2DataModule(SegmentationDataModule):
 
 def _find_unique_values(samples: list[Sample]) -> dict[str, AnyPath]:
     """Return the first label image that reveals its encoding, by that encoding; by both if it holds values of both."""
-    for _, mask, _ in track(samples, description="Detecting the encoding of the labels", transient=True):
-        assert mask is not None
-        values = read_mask(mask)
-        evidence = {encoding: mask for encoding, value in UNIQUE_VALUE.items() if (values == value).any()}
-        if evidence:
-            return evidence
+    with track(samples, "Detecting the encoding of the labels") as tracked:
+        for _, mask, _ in tracked:
+            assert mask is not None
+            values = read_mask(mask)
+            evidence = {encoding: mask for encoding, value in UNIQUE_VALUE.items() if (values == value).any()}
+            if evidence:
+                return evidence
     return {}

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 
 from refinenet_pl.data.label_files import write_label_image, write_names
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.images import MAX_PIXELS
+from refinenet_pl.progress import track
 
 RAW_FILE = "nyu_depth_v2_labeled.mat"
 RAW_CLASSES = 894
@@ -112,14 +112,15 @@ def _check_form(images: Any, labels: Any) -> None:
 
 def _write_samples(images: Any, labels: Any, root: Path) -> None:
     table = class_table()
-    for index in track(range(len(images)), description=f"Converting {RAW_FILE}"):
-        name = f"{index + 1:06}.png"
-        image, mask = root / "images" / name, root / "masks" / name
-        if not image.exists():
-            with atomic_write(image) as file:  # MATLAB stores columns first: [3, W, H]
-                Image.fromarray(np.ascontiguousarray(images[index].transpose(2, 1, 0))).save(file, format="PNG")
-        if not mask.exists():
-            raw = labels[index].T
-            if raw.max() > RAW_CLASSES:
-                raise ValueError(f"image {index + 1} has the label {raw.max()}; expected 0..{RAW_CLASSES}")
-            write_label_image(mask, table[raw])
+    with track(range(len(images)), f"Converting {RAW_FILE}") as indices:
+        for index in indices:
+            name = f"{index + 1:06}.png"
+            image, mask = root / "images" / name, root / "masks" / name
+            if not image.exists():
+                with atomic_write(image) as file:  # MATLAB stores columns first: [3, W, H]
+                    Image.fromarray(np.ascontiguousarray(images[index].transpose(2, 1, 0))).save(file, format="PNG")
+            if not mask.exists():
+                raw = labels[index].T
+                if raw.max() > RAW_CLASSES:
+                    raise ValueError(f"image {index + 1} has the label {raw.max()}; expected 0..{RAW_CLASSES}")
+                write_label_image(mask, table[raw])

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,10 +10,9 @@ from multiprocessing import get_context
 from typing import Any, TypeVar
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from refinenet_pl.errors import Fault
+from refinenet_pl.progress import track
 
 Result = TypeVar("Result")
 
@@ -49,7 +47,8 @@ def map_samples(task: Callable[[int], Result], count: int, workers: int, descrip
     """
 
     def tracked(results: Iterable[Result]) -> list[Result]:
-        return list(track(results, description, total=count, transient=True, console=Console(file=sys.stderr)))
+        with track(results, description, count) as items:
+            return list(items)
 
     workers = min(workers, count // SAMPLES_PER_PROCESS)
     if workers < 2:

@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.label_files import write_label_image, write_names
@@ -15,6 +14,7 @@ from refinenet_pl.data.run_lengths import decode_mask
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import path_inside
 from refinenet_pl.images import MAX_PIXELS
+from refinenet_pl.progress import track
 
 JSON_FILE = "trainval_merged.json"
 
@@ -38,14 +38,15 @@ def convert_json(path: AnyPath, masks: Path, lists: Path, values: Mapping[int, i
         for annotation in content["annos_segmentation"]:
             by_image[annotation["image_id"]].append(annotation)
         names: dict[str, list[str]] = {"train": [], "val": []}
-        for image in track(content["images"], description=f"Converting {path.name}"):
-            name = PurePosixPath(image["file_name"]).stem
-            if image["phase"] not in names:
-                continue
-            names[image["phase"]].append(name)
-            target = path_inside(masks, f"{name}.png")
-            if not target.exists():
-                write_label_image(target, _labels(image, by_image[image["image_id"]], values))
+        with track(content["images"], f"Converting {path.name}") as images:
+            for image in images:
+                name = PurePosixPath(image["file_name"]).stem
+                if image["phase"] not in names:
+                    continue
+                names[image["phase"]].append(name)
+                target = path_inside(masks, f"{name}.png")
+                if not target.exists():
+                    write_label_image(target, _labels(image, by_image[image["image_id"]], values))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: cannot be read as PASCAL in Detail's annotations ({type(error).__name__}: {error}). Get it again."

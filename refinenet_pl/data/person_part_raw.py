@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.label_files import write_label_image
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import path_inside
 from refinenet_pl.images import UNREADABLE
+from refinenet_pl.progress import track
 
 ANNOTATIONS = "Annotations_Part"
 
@@ -44,14 +44,15 @@ def convert_annotations(annotations: AnyPath, names: list[str], masks: Path, all
         UserError: A name leads outside the folder, or an annotation is missing, damaged, or has other content.
     """
     converted = []
-    for name in track(names, description=f"Converting {ANNOTATIONS}"):
-        target = path_inside(masks, f"{name}.png")
-        if not target.exists():
-            labels = read_parts(annotations / f"{name}.mat")
-            if not all_listed and not labels.any():
-                continue
-            write_label_image(target, labels)
-        converted.append(name)
+    with track(names, f"Converting {ANNOTATIONS}") as tracked:
+        for name in tracked:
+            target = path_inside(masks, f"{name}.png")
+            if not target.exists():
+                labels = read_parts(annotations / f"{name}.mat")
+                if not all_listed and not labels.any():
+                    continue
+                write_label_image(target, labels)
+            converted.append(name)
     return converted
 
 

@@ -2,16 +2,14 @@
 
 import contextlib
 import hashlib
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from refinenet_pl.data.dataset import SegmentationDataset
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import cache_folder, read_json, write_json
+from refinenet_pl.progress import track
 
 THREADS = 4
 
@@ -46,16 +44,11 @@ def presence(dataset: SegmentationDataset, num_classes: int) -> np.ndarray:
             return saved
         return [status.st_size, status.st_mtime_ns, np.unique(dataset.raw_mask(index)).tolist()]
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        results = list(
-            track(
-                pool.map(values_of, range(len(masks))),
-                total=len(masks),
-                description="Reading labels",
-                transient=True,
-                console=Console(file=sys.stderr),
-            )
-        )
+    with (
+        ThreadPoolExecutor(THREADS) as pool,
+        track(pool.map(values_of, range(len(masks))), "Reading labels", len(masks)) as read,
+    ):
+        results = list(read)
     values = dict(zip(map(str, masks), results, strict=True))
     if values != known:
         with contextlib.suppress(OSError):  # a cache folder that cannot be written: the labels are read again

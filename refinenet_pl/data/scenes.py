@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from PIL import Image
-from rich.progress import track
 
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.dataset import Sample
@@ -14,6 +13,7 @@ from refinenet_pl.data.pairs import images_in, pair
 from refinenet_pl.data.scenes_painter import SCENES, paint_scene
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import cache_folder, expand
+from refinenet_pl.progress import track
 
 SPLITS = {"train": range(600), "val": range(600, 700), "test": range(700, 800)}
 """The scenes of each split, by their index in the painter."""
@@ -76,7 +76,8 @@ class ScenesDataModule(SegmentationDataModule):
             (folder / split).mkdir(parents=True)
             (folder / f"{split}_labels").mkdir()
         scenes = [(split, index) for split, indices in SPLITS.items() for index in indices]
-        for split, index in track(scenes, description=f"Painting {self.root}", transient=True):
-            image, mask = paint_scene(self.seed, index, SIZE)
-            Image.fromarray(image).save(folder / split / f"{index:04}.png")
-            Image.fromarray(mask).save(folder / f"{split}_labels" / f"{index:04}.png")
+        with track(scenes, f"Painting {self.root}") as tracked:
+            for split, index in tracked:
+                image, mask = paint_scene(self.seed, index, SIZE)
+                Image.fromarray(image).save(folder / split / f"{index:04}.png")
+                Image.fromarray(mask).save(folder / f"{split}_labels" / f"{index:04}.png")

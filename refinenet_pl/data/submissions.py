@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 
 from refinenet_pl.data.cityscapes import CITYSCAPES, EVALUATED_IDS
 from refinenet_pl.data.classes import VOC, Classes
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.images import UNREADABLE
+from refinenet_pl.progress import track
 from refinenet_pl.text import join
 
 
@@ -114,8 +114,7 @@ def write_archive(submission: Submission, folder: str | Path, members: Mapping[s
     folder = Path(folder)
     archive = folder / submission.archive
     existing = {member: folder / member for member in members if (folder / member).is_file()}
-    packing = track(existing.items(), description=f"Packing {archive.name}", transient=True)
-    with atomic_write(archive) as temporary:
+    with atomic_write(archive) as temporary, track(existing.items(), f"Packing {archive.name}") as packing:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(temporary, "w") as zipped:
                 for member, path in packing:
@@ -141,15 +140,14 @@ def check_archive(submission: Submission, archive: str | Path, members: Mapping[
             image, or contains a value that is not a class.
     """
     missing = set(members)
-    for member, content in track(
-        _contents(archive), description=f"Checking {submission.archive}", total=len(members), transient=True
-    ):
-        if member not in missing:
-            raise UserError(f"{archive}: {member} is a duplicate, or belongs to no image")
-        missing.remove(member)
-        error = _find_error(submission, content, members[member])
-        if error:
-            raise UserError(f"{archive}: {member} {error}")
+    with track(_contents(archive), f"Checking {submission.archive}", len(members)) as contents:
+        for member, content in contents:
+            if member not in missing:
+                raise UserError(f"{archive}: {member} is a duplicate, or belongs to no image")
+            missing.remove(member)
+            error = _find_error(submission, content, members[member])
+            if error:
+                raise UserError(f"{archive}: {member} {error}")
     if missing:
         raise UserError(
             f"{archive}: {len(missing)} of {len(members)} files are missing: {join(sorted(missing), limit=5)}. If "

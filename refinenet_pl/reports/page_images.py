@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from pytorch_lightning.cli import instantiate_class
-from rich.progress import track
 
 from refinenet_pl.class_paths import class_paths
 from refinenet_pl.data import SegmentationDataModule
@@ -18,6 +17,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image
 from refinenet_pl.files import path_inside
 from refinenet_pl.images import read_mask
+from refinenet_pl.progress import track
 from refinenet_pl.reports.seed_runs import SeedRun
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.weights.trust import check_section
@@ -122,9 +122,10 @@ def embed_images(selection: Selection, trust: bool = False) -> ReportImages | No
     colors = data.classes.colors
     names = [selection.names[i] for i in shown]
     images = []
-    for sample in track(read_samples(data, names), "embedding images", total=len(names), transient=True):
-        files = [prediction_file(run.folder, str(sample["name"])) for run in selection.runs]
-        images.append(_embed(sample, files, colors))
+    with track(read_samples(data, names), "embedding images", len(names)) as samples:
+        for sample in samples:
+            files = [prediction_file(run.folder, str(sample["name"])) for run in selection.runs]
+            images.append(_embed(sample, files, colors))
     mean_iou = [selection.mean_iou[i] for i in shown]
     return ReportImages([_css(color) for color in colors], _css(IGNORE_COLOR), images, mean_iou)
 

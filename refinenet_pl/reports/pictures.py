@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.progress import track
-
 from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import save_picture
 from refinenet_pl.files import path_inside
+from refinenet_pl.progress import track
 from refinenet_pl.reports.page_images import Selection, image_pixels, read_samples, run_data, select_images
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.commands import REFINENET, trust_options
@@ -89,10 +88,11 @@ def _predict(selection: Selection, commands: Sequence[Sequence[str]], trust: boo
         # The processes read the pixels that were evaluated, under the names of the samples.
         for sample in read_samples(data, selection.missing_images):
             save_picture(path_inside(folder, f"{sample['name']}.png"), image_pixels(sample))
-        for command in track(commands, "predicting"):
-            process = subprocess.run([*command, "--images", folder], capture_output=True, text=True, check=False)
-            if process.returncode:
-                raise UserError(f"{' '.join(command)} failed:\n{process.stderr[-1000:]}")
+        with track(commands, "predicting") as tracked:
+            for command in tracked:
+                process = subprocess.run([*command, "--images", folder], capture_output=True, text=True, check=False)
+                if process.returncode:
+                    raise UserError(f"{' '.join(command)} failed:\n{process.stderr[-1000:]}")
 
 
 def _command(run: SeedRun, trust: bool) -> list[str]:

@@ -6,9 +6,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from rich.progress import track
-
 from refinenet_pl.evaluation.comparison import Scores, difference, score
+from refinenet_pl.progress import track
 from refinenet_pl.reports.learning_curve import Curve, learning_curve
 from refinenet_pl.reports.metric import metric_at
 from refinenet_pl.reports.row_costs import Costs, row_costs
@@ -155,9 +154,11 @@ def summarize_study(study: Study, runs: Path) -> Summary:
         if dataset in found.missing_datasets:
             continue
         rows: list[Row] = []
-        for levels in track(study.grid, f"resampling {dataset or 'images'}", transient=True):
-            costs = inference.get(row_name(levels, dataset), {})
-            rows.append(_row(study, dataset, levels, found.select(dataset, levels), costs, rows[0] if rows else None))
+        with track(study.grid, f"resampling {dataset or 'images'}") as tracked:
+            for levels in tracked:
+                costs = inference.get(row_name(levels, dataset), {})
+                selected = found.select(dataset, levels)
+                rows.append(_row(study, dataset, levels, selected, costs, rows[0] if rows else None))
         datasets.append(DatasetSummary(study, dataset, rows))
     return Summary(study, runs, found, datasets)
 

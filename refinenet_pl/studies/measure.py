@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from rich.progress import track
 
 from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
+from refinenet_pl.progress import track
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.folders import cell_folder, study_folder
@@ -37,9 +37,10 @@ def measure_inference(study: Study, runs: Path) -> None:
         finished = cell_folder(runs, study, cell).finished
         if finished is not None and cell.row not in measured:
             pending.setdefault(cell.row, (cell, finished))
-    for row, (cell, run) in track(pending.items(), "measuring inference", disable=not pending, transient=True):
-        measurements.append({"row": row, **_benchmark(study, cell, run)})
-        _write_rows(path, measurements)
+    with track(pending.items(), "measuring inference") as tracked:
+        for row, (cell, run) in tracked:
+            measurements.append({"row": row, **_benchmark(study, cell, run)})
+            _write_rows(path, measurements)
 
 
 def read_rows(path: Path, column: str | None = None) -> list[dict[str, str]]:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.progress import track
-
+from refinenet_pl.progress import track
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import CellGroup
 
@@ -32,8 +31,8 @@ class Estimate:
 def estimates(groups: Sequence[CellGroup]) -> dict[str, Estimate]:
     """Try each row once on this machine, whatever its seeds; return estimates by the name of each first cell."""
     tried: dict[str, Estimate] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for group in track(groups, "trying each row", transient=True):
+    with tempfile.TemporaryDirectory() as folder, track(groups, "trying each row") as tracked:
+        for group in tracked:
             row = group.cells[0].row
             if row not in tried:
                 tried[row] = _try(replace(group, cells=group.cells[:1], runs=Path(folder)))

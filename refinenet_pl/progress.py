@@ -1,0 +1,34 @@
+"""A progress bar that ends with its block."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from operator import length_hint
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import Progress
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Iterator[Item]]:
+    """Show a progress bar on the standard error stream, and yield an iterator over the items that advances it.
+
+    If the body of a loop over rich's own `track` raises, the bar runs on until Python collects it: the cursor stays
+    hidden, and a second bar can wait for the first one forever. This bar ends with the `with` block.
+
+    Args:
+        items: What the block iterates over.
+        description: What the bar says.
+        total: Number of items. None: their length, if they have one.
+    """
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=total or length_hint(items) or None)
+
+        def advancing() -> Iterator[Item]:
+            for item in items:
+                yield item
+                progress.advance(task)
+
+        yield advancing()
