@@ -88,7 +88,7 @@ def test_names_in_the_card_are_text(tmp_path: Path) -> None:
 
 
 def test_unknown_dataset_is_refused() -> None:
-    with pytest.raises(UserError, match="found ade; expected one of camvid, cityscapes"):
+    with pytest.raises(UserError, match="found ade; expected one of ade20k, camvid, cityscapes"):
         dataset_classes("ade", 3)
 
 
