@@ -24,7 +24,7 @@ quickstart: .venv/installed
 	$(BIN)/refinenet fit --config experiments/datasets/scenes.yaml --config experiments/recipes/quickstart.yaml
 
 test: .venv/developer
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/developer
 	$(BIN)/python -m pytest -m slow

@@ -1,4 +1,4 @@
-"""A progress bar that ends with its block."""
+"""Progress bars on the standard error stream. Without a terminal there are none: they would leave empty lines."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,9 +11,15 @@ from rich.progress import Progress
 Item = TypeVar("Item")
 
 
+def progress_bars() -> Progress:
+    """Return rich's progress bars, which disappear when their `with` block ends."""
+    console = Console(stderr=True)
+    return Progress(transient=True, console=console, disable=not console.is_terminal)
+
+
 @contextmanager
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Iterator[Item]]:
-    """Show a progress bar on the standard error stream, and yield an iterator over the items that advances it.
+    """Show a progress bar, and yield an iterator over the items that advances it.
 
     If the body of a loop over rich's own `track` raises, the bar runs on until Python collects it: the cursor stays
     hidden, and a second bar can wait for the first one forever. This bar ends with the `with` block.
@@ -23,7 +29,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         description: What the bar says.
         total: Number of items. None: their length, if they have one.
     """
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    with progress_bars() as progress:
         task = progress.add_task(description, total=total or length_hint(items) or None)
 
         def advancing() -> Iterator[Item]:

@@ -14,6 +14,14 @@ settings.load_profile("tests")
 # imported; the processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Files that take minutes, because they start many processes.
+LONG_FILES = ["test_study_run.py", "test_study_scenes.py", "test_study_slurm.py", "test_cli_distributed.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, so that parallel processes end at about the same time."""
+    items.sort(key=lambda item: LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES))
+
 
 @pytest.fixture
 def real_data() -> Path:

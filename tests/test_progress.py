@@ -12,7 +12,13 @@ def test_items_pass():
         assert list(letters) == ["a", "b", "c"]
 
 
-def test_bar_ends_when_the_loop_raises():
+@pytest.fixture
+def terminal(monkeypatch):
+    """Make rich take the streams for terminals."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+
+def test_bar_ends_when_the_loop_raises(terminal):
     before = set(threading.enumerate())
     bar = set()
 
@@ -31,10 +37,15 @@ def test_bar_ends_when_the_loop_raises():
     assert raised.traceback
 
 
-def test_bar_is_on_the_error_stream(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich take the streams for terminals
+def test_bar_is_on_the_error_stream(terminal, capsys):
     with track("ab", "reading letters") as letters:
         list(letters)
     captured = capsys.readouterr()
     assert "reading letters" in captured.err
     assert captured.out == ""
+
+
+def test_without_a_terminal_there_is_no_output(capsys):
+    with track("ab", "reading letters") as letters:
+        list(letters)
+    assert capsys.readouterr() == ("", "")

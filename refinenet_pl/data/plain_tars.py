@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rich.progress import Progress
-
 from refinenet_pl.archive_paths import compressed_tars
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
+from refinenet_pl.progress import progress_bars
 
 OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
     "gz": gzip.open,
@@ -54,7 +53,7 @@ def _decompress(archive: Path, target: Path) -> None:
     opener = OPENERS[archive.suffix.lower().lstrip(".")]
     try:
         with (
-            Progress(transient=True) as progress,
+            progress_bars() as progress,
             archive.open("rb") as packed,
             opener(
                 progress.wrap_file(packed, archive.stat().st_size, description=f"Decompressing {archive.name}")
