@@ -13,8 +13,9 @@ OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 # A part of the tests that reaches every dependency in a few minutes.
 LOWEST_TESTS ?= tests/test_cli_basics.py tests/test_cli_runs.py tests/test_confusion.py tests/test_data_coco.py \
-  tests/test_data_folder.py tests/test_data_nyudv2_raw.py tests/test_data_voc.py tests/test_ema.py tests/test_encoders.py tests/test_losses.py tests/test_networks.py tests/test_report_plots.py \
-  tests/test_schedules.py tests/test_study_file.py tests/test_transforms.py tests/test_weights_folder.py
+  tests/test_data_folder.py tests/test_data_nyudv2_raw.py tests/test_data_voc.py tests/test_ema.py \
+  tests/test_encoders.py tests/test_losses.py tests/test_networks.py tests/test_report_plots.py tests/test_schedules.py \
+  tests/test_study_file.py tests/test_transforms.py tests/test_weights_folder.py
 
 SOAK_MINUTES ?= 30
 

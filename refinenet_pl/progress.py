@@ -1,4 +1,4 @@
-"""Progress bars on the standard error stream. Without a terminal there are none: they would leave empty lines."""
+"""Progress bars on the standard error stream, in terminals and notebooks. In a log file they would be empty lines."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 def progress_bars() -> Progress:
     """Return rich's progress bars, which disappear when their `with` block ends."""
     console = Console(stderr=True)
-    return Progress(transient=True, console=console, disable=not console.is_terminal)
+    return Progress(transient=True, console=console, disable=not (console.is_terminal or console.is_jupyter))
 
 
 @contextmanager

@@ -19,7 +19,10 @@ LONG_FILES = ["test_study_run.py", "test_study_scenes.py", "test_study_slurm.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest files first, so that parallel processes end at about the same time."""
+    """Run the longest files first, so that parallel processes end at about the same time.
+
+    pytest-xdist keeps this order with `--no-loadscope-reorder`.
+    """
     items.sort(key=lambda item: LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES))
 
 

@@ -45,7 +45,8 @@ def test_bar_is_on_the_error_stream(terminal, capsys):
     assert captured.out == ""
 
 
-def test_without_a_terminal_there_is_no_output(capsys):
+def test_without_a_terminal_there_is_no_output(monkeypatch, capsys):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     with track("ab", "reading letters") as letters:
         list(letters)
     assert capsys.readouterr() == ("", "")
