@@ -75,7 +75,7 @@ class Normalize(nn.Module):
     std: Tensor
 
     def __init__(
-        self, preprocessing: Preprocessing, memory_format: torch.memory_format = torch.contiguous_format
+        self, preprocessing: Preprocessing, memory_format: torch.memory_format = torch.channels_last
     ) -> None:
         super().__init__()
         self.memory_format = memory_format

@@ -15,10 +15,10 @@ from refinenet_pl.training.ema import EMA
 
 
 def test_channels_last_keeps_the_losses(tmp_path: Path):
-    task = tiny_task(channels_last=True)
+    task = tiny_task()
     image = task.normalize(tiny_sample(SQUARE, seed=0)["image"][None])
     assert image.is_contiguous(memory_format=torch.channels_last)
-    usual, strided = fit_losses(tmp_path, tiny_task(), max_epochs=2), fit_losses(tmp_path, task, max_epochs=2)
+    usual, strided = fit_losses(tmp_path, tiny_task(channels_last=False), max_epochs=2), fit_losses(tmp_path, task, max_epochs=2)
     kernels = [parameter for parameter in task.parameters() if parameter.ndim == 4]
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     np.testing.assert_allclose(strided, usual, rtol=1e-3)
@@ -27,7 +27,7 @@ def test_channels_last_keeps_the_losses(tmp_path: Path):
 def test_checkpoints_are_contiguous(tmp_path: Path):
     checkpoint = ModelCheckpoint(tmp_path, "{step}")
     trainer = tiny_trainer(tmp_path, callbacks=[EMA(), checkpoint])
-    trainer.fit(tiny_task(channels_last=True, optimizer=adamw), datamodule=TinyData())
+    trainer.fit(tiny_task(optimizer=adamw), datamodule=TinyData())
     content = torch.load(checkpoint.best_model_path, weights_only=True)
     for part in ("state_dict", "current_model_state", "optimizer_states"):
         assert len([tensor for tensor in tensors(content[part]) if tensor.ndim == 4]) > 10, part

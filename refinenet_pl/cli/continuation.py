@@ -19,7 +19,7 @@ from refinenet_pl.training.plan import Progress, read_progress
 from refinenet_pl.weights.checkpoint import CONFIG_KEY, RUN_KEY, read_checkpoint, run_config
 
 UNRELATED = (
-    *("config", "ckpt_path", "weights_only", "experiment", "runs", "pictures"),
+    *("config", "ckpt_path", "weights_only", "experiment", "runs", "pictures", "threads"),
     *("trainer.logger", "trainer.default_root_dir", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
     *("checkpoint.dirpath", "data.init_args.num_workers"),
     *(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import refinenet_pl
+from refinenet_pl.cli.allocator import keep_freed_memory
 from refinenet_pl.errors import Interrupted, UserError
 from refinenet_pl.files import read_yaml
 from refinenet_pl.text import join
@@ -96,6 +97,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(usage(options))
             return 0
         check_config_files(options)
+        keep_freed_memory()
         return import_module(COMMANDS[name].module).run(name, options) or 0
     except KeyboardInterrupt:
         return 130

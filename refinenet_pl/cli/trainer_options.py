@@ -1,8 +1,10 @@
 """Options of the trainer: refuses those that a run cannot do, and bounds how long processes wait for each other."""
 
+import os
 from datetime import timedelta
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -38,3 +40,11 @@ def training_strategy(strategy: Any) -> Any:
     if strategy == "ddp_find_unused_parameters_true":
         return DDPStrategy(timeout=PATIENCE, find_unused_parameters=True)
     return strategy
+
+
+def runs_alone_on_cpu(trainer: Namespace) -> bool:
+    """Return whether the trainer uses the CPU in a single process; several divide the threads among them."""
+    has_device = torch.cuda.is_available() or torch.backends.mps.is_available()
+    on_cpu = trainer.accelerator == "cpu" or (trainer.accelerator == "auto" and not has_device)
+    alone = str(trainer.devices) in ("auto", "1") and trainer.num_nodes == 1
+    return on_cpu and alone and os.environ.get("WORLD_SIZE", "1") == "1"

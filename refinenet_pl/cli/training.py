@@ -24,7 +24,7 @@ from refinenet_pl.cli.continuation import (
     start_new,
 )
 from refinenet_pl.cli.parser import Parser
-from refinenet_pl.cli.trainer_options import check_trainer, training_strategy
+from refinenet_pl.cli.trainer_options import check_trainer, runs_alone_on_cpu, training_strategy
 from refinenet_pl.cli.trainer_parts import evaluation_callbacks, trainer_plugins, training_callbacks, training_loggers
 from refinenet_pl.cli.wandb_run import set_up_wandb
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
@@ -37,6 +37,7 @@ from refinenet_pl.training.checkpoints import RunCheckpoints
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.schedules import Poly
 from refinenet_pl.training.task import SegmentationTask
+from refinenet_pl.training.threads import use_threads
 from refinenet_pl.weights.folder import load_weights
 
 FILES = RunFolder(Path())
@@ -98,6 +99,12 @@ class TrainingCLI(LightningCLI):
             metavar="CLASS",
             help="Let --ckpt_path name these classes, or all without a name. A class of a stranger's runs code.",
         )
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            help="Threads of a training or an evaluation on a CPU. By default OMP_NUM_THREADS, or else the fastest "
+            "number in a short measurement. The run records it, and uses it again.",
+        )
         parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
         parser.add_argument("--pictures", type=int, default=4, help="Number of validation samples to save as pictures.")
         parser.set_defaults(
@@ -138,6 +145,9 @@ class TrainingCLI(LightningCLI):
             config.experiment = run_name(config.config or [])
         self.saved = self.plain_config()
         self.start = self.plan_start(config)
+        if runs_alone_on_cpu(config.trainer):
+            earlier = None if self.start.new else self.start.folder.read_config().get("threads")
+            config.threads = self.saved["threads"] = use_threads(config.threads or earlier)
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
             set_up_wandb(config, self.run_folder, self.start.run_id)

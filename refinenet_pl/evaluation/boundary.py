@@ -104,11 +104,10 @@ class TrimapIoU(Metric):
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Count one image, or several images of one size; see `BoundaryIoU.update` for the arguments."""
+        ignored = self.num_classes if self.ignore_index is None else self.ignore_index
         for matrix, width in zip(self.matrices, self.widths, strict=True):
             near = mixed_windows(_repeat_edges(target, width), 2 * width + 1)
-            matrix += confusion_matrix(
-                prediction.masked_select(near), target.masked_select(near), self.num_classes, self.ignore_index
-            )
+            matrix += confusion_matrix(prediction, target.masked_fill(~near, ignored), self.num_classes, ignored)
 
     def compute(self) -> Tensor:
         """Return the IoU, float64 [widths, num_classes]; NaN where the union is empty."""
@@ -146,7 +145,6 @@ def _sliding_extreme(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor
 def _repeat_edges(mask: Tensor, width: int) -> Tensor:
     """Pad a mask on all sides by repeating its outermost pixels, which adds no new value to any window."""
     for axis in (-2, -1):
-        size = mask.shape[axis]
-        indices = torch.arange(-width, size + width, device=mask.device).clamp(0, size - 1)
-        mask = mask.index_select(axis, indices)
+        first, last = mask.narrow(axis, 0, 1), mask.narrow(axis, -1, 1)
+        mask = torch.cat([first] * width + [mask] + [last] * width, axis)
     return mask

@@ -26,20 +26,36 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
         raise UserError(
             f"prediction has shape {tuple(prediction.shape)}, target has {tuple(target.shape)}; expected equal shapes"
         )
-    prediction, target = prediction.flatten().long(), target.flatten().long()
-    if ignore_index is not None:
-        counted = target != ignore_index
-        # masked_select is faster than indexing with a mask.
-        prediction, target = prediction.masked_select(counted), target.masked_select(counted)
-    for name, indices in (("prediction", prediction), ("target", target)):
-        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < num_classes:
-            ignored = f", or {ignore_index} for ignored pixels of the target" if ignore_index is not None else ""
-            raise UserError(
-                f"class indices of the {name} are {int(indices.min())}..{int(indices.max())}; "
-                f"expected 0..{num_classes - 1}{ignored}"
-            )
-    pairs = target * num_classes + prediction
-    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+    # Pixels stay in small integer types: the time is that of moving them. Row 0 counts the ignored pixels, and the last
+    # column predictions that are no class.
+    rows, columns = _rows(target.flatten(), ignore_index), prediction.flatten().clamp(max=num_classes)
+    if columns.dtype.is_signed:
+        columns = columns.masked_fill(columns < 0, num_classes)
+    width = num_classes + 1
+    if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) <= num_classes:
+        raise _out_of_range("target", target, target, num_classes, ignore_index)
+    pairs = rows.to(torch.int16 if width**2 < 2**15 else torch.int32) * width + columns
+    counts = torch.bincount(pairs, minlength=width**2).view(width, width)[1:]
+    if counts[:, num_classes].any():
+        raise _out_of_range("prediction", prediction, target, num_classes, ignore_index)
+    return counts[:, :num_classes].contiguous()
+
+
+def _rows(target: Tensor, ignore_index: int | None) -> Tensor:
+    """Return the target's class indices plus one, 0 for ignored pixels, and -1 for other negative values."""
+    if target.dtype == torch.uint8 and ignore_index == 255:
+        return target + 1  # 255 + 1 is 0 in a byte
+    rows = (target.long() + 1).masked_fill(target < 0, -1)
+    return rows if ignore_index is None else rows.masked_fill(target == ignore_index, 0)
+
+
+def _out_of_range(name: str, indices: Tensor, target: Tensor, num_classes: int, ignore_index: int | None) -> UserError:
+    counted = indices if ignore_index is None else indices[target != ignore_index]
+    ignored = f", or {ignore_index} for ignored pixels of the target" if ignore_index is not None else ""
+    return UserError(
+        f"class indices of the {name} are {int(counted.min())}..{int(counted.max())}; "
+        f"expected 0..{num_classes - 1}{ignored}"
+    )
 
 
 class ConfusionMatrix(Metric):

@@ -32,7 +32,8 @@ class Segmenter:
         network: Maps images [N, 3, H, W] to logits [N, C, H, W]. Its mode is not changed: call `network.eval()` first.
         preprocessing: Pixel statistics and classes of the network.
         inference: Scales, flips and windows. None: the whole image, once.
-        memory_format: Memory layout of the network's input.
+        memory_format: Memory layout of the network's weights and input. Channels-last is the default: max-pooling is
+            then about ten times as fast on CPUs, and convolutions are faster on CPUs and GPUs.
     """
 
     def __init__(
@@ -40,9 +41,9 @@ class Segmenter:
         network: nn.Module,
         preprocessing: Preprocessing,
         inference: Inference | None = None,
-        memory_format: torch.memory_format = torch.contiguous_format,
+        memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
-        self.network = network
+        self.network = network.to(memory_format=memory_format)
         self.preprocessing = preprocessing
         self.inference = inference or Inference()
         self.normalize = Normalize(preprocessing, memory_format)

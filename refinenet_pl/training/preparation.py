@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from refinenet_pl.errors import UserError
@@ -27,9 +26,9 @@ def check_network(network: nn.Module, loss_resolution: str) -> None:
 
 
 def prepare_network(
-    network: nn.Module, encoder_weights: str | None, batch_norm: BatchNormMode, channels_last: bool, compile: bool
+    network: nn.Module, encoder_weights: str | None, batch_norm: BatchNormMode, compile: bool
 ) -> nn.Module:
-    """Initialize the encoder, and set layout, batch norm and compilation, in place; see `SegmentationTask`.
+    """Initialize the encoder, and set batch norm and compilation, in place; see `SegmentationTask`.
 
     Returns:
         The network.
@@ -44,8 +43,6 @@ def prepare_network(
                 "leave out model.encoder_weights"
             )
         load_encoder_weights(network.get_submodule("encoder"), Path(encoder_weights))
-    if channels_last:
-        network.to(memory_format=torch.channels_last)
     freeze_batch_norm(network, batch_norm)
     if compile:
         compile_children(network)

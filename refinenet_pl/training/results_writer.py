@@ -109,6 +109,7 @@ class ResultsWriter(Callback):
             "skipped": getattr(trainer.datamodule, "skipped", []),  # type: ignore[attr-defined]
             "seed": global_seed() if self.config is None else self.config["seed_everything"],
             "seconds": round(time.perf_counter() - self.started, 1),
+            "threads": torch.get_num_threads(),
             "versions": versions(),
             **({} if self.config is None else {"config": self.config}),
         }

@@ -48,7 +48,7 @@ class SegmentationTask(pl.LightningModule):
             count less.
         batch_norm: Batch norm of the encoder: "train" trains it; "frozen_statistics" keeps mean and variance of the
             pre-training and trains the affine part (the authors); "frozen" keeps both.
-        channels_last: Store network and images in channels-last layout, in which GPUs convolve faster.
+        channels_last: Store network and images in channels-last layout, in which convolutions and max-pooling are faster.
         compile: Compile encoder, decoder and heads with torch.compile.
         inference: Scales, flips and windows of `validate`, `test` and `predict`. Validations within `fit` use the full
             image once, which is cheaper.
@@ -70,7 +70,7 @@ class SegmentationTask(pl.LightningModule):
         schedule: Schedule | None = None,
         loss_resolution: Literal["label", "logits"] = "label",
         batch_norm: BatchNormMode = "train",
-        channels_last: bool = False,
+        channels_last: bool = True,
         compile: bool = False,
         inference: Inference = FULL_IMAGE,
     ) -> None:
@@ -79,7 +79,7 @@ class SegmentationTask(pl.LightningModule):
             raise UserError("preprocessing names no classes; give class_names and class_colors, one of each per class")
         check_network(network, loss_resolution)
         self.layout = memory_format(channels_last)
-        self.network = prepare_network(network, encoder_weights, batch_norm, channels_last, compile)
+        self.network = prepare_network(network, encoder_weights, batch_norm, compile)
         if weights:
             rank_zero_info(str(transfer_weights(network, weights, preprocessing.class_names)))
         self.preprocessing = preprocessing

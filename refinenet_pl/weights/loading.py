@@ -91,6 +91,5 @@ def segmenter_from_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> S
     network = build_network(str(name), arguments, path)
     load_state(network, network_state(checkpoint), path)
     # The layout in which the run evaluated, because another one can change the last bits of the logits.
-    memory_format = torch.channels_last if model.get("channels_last") else torch.contiguous_format
-    network.to(memory_format=memory_format)
+    memory_format = torch.channels_last if model.get("channels_last", True) else torch.contiguous_format
     return Segmenter(network.eval(), preprocessing, inference, memory_format)
