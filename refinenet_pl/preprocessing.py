@@ -74,9 +74,7 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, preprocessing: Preprocessing, memory_format: torch.memory_format = torch.channels_last
-    ) -> None:
+    def __init__(self, preprocessing: Preprocessing, memory_format: torch.memory_format = torch.channels_last) -> None:
         super().__init__()
         self.memory_format = memory_format
         self.register_buffer("mean", 255 * torch.tensor(preprocessing.mean or [0.0]).view(-1, 1, 1), persistent=False)

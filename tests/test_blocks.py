@@ -8,7 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refinenet_pl.networks.blocks import ChainedResidualPooling, MultiResolutionFusion, RefineNetBlock, ResidualConvUnit
+from refinenet_pl.networks.blocks import (
+    ChainedResidualPooling,
+    MaxPool,
+    MultiResolutionFusion,
+    RefineNetBlock,
+    ResidualConvUnit,
+)
 from refinenet_pl.networks.lightweight import MobileDecoder
 from refinenet_pl.networks.refinenet import RefineNetDecoder, split_evenly
 
@@ -229,3 +235,16 @@ def test_mobile_decoder_formula() -> None:
 @pytest.mark.parametrize(("parts", "expected"), [(1, [[5, 4, 3, 2]]), (2, [[5, 4], [3, 2]]), (4, [[5], [4], [3], [2]])])
 def test_levels_are_split_evenly(parts: int, expected: list[list[int]]) -> None:
     assert split_evenly([5, 4, 3, 2], parts) == expected
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (7, 4), (12, 15)])
+def test_pooling_without_gradients_is_the_same(size: tuple[int, int]) -> None:
+    features = torch.randint(-3, 3, (2, 8, *size)).float()  # many equal values
+    features[0, 0, 0, 0] = torch.nan
+    expected = F.max_pool2d(features, 5, stride=1, padding=2)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        with torch.no_grad():
+            found = MaxPool()(features.contiguous(memory_format=layout))
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    with torch.enable_grad():
+        torch.testing.assert_close(MaxPool()(features), expected, rtol=0, atol=0, equal_nan=True)

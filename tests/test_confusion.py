@@ -149,3 +149,33 @@ def test_ignored_pixels_may_hold_any_prediction():
 def test_different_shapes_are_refused():
     with pytest.raises(UserError, match=r"\(2, 3\).*\(3, 2\)"):
         ConfusionMatrix(3).update(torch.zeros(2, 3, dtype=torch.long), torch.zeros(3, 2, dtype=torch.long))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+@pytest.mark.parametrize("num_classes", [2, 19, 179, 180, 181, 254, 255])
+def test_any_type_and_number_of_classes(dtype: torch.dtype, num_classes: int) -> None:
+    rng = np.random.default_rng(num_classes)
+    target, prediction = rng.integers(0, num_classes, (2, 40, 50))
+    target[rng.random(target.shape) < 0.2] = IGNORE_INDEX
+    counted = target != IGNORE_INDEX
+    expected, _, _ = np.histogram2d(target[counted], prediction[counted], bins=np.arange(num_classes + 1))
+    found = confusion.confusion_matrix(
+        torch.from_numpy(prediction).to(dtype), torch.from_numpy(target).to(dtype), num_classes
+    )
+    assert found.dtype == torch.int64
+    np.testing.assert_array_equal(found, expected)
+    wrong = torch.from_numpy(prediction).to(dtype)
+    wrong[counted] = IGNORE_INDEX
+    with pytest.raises(UserError, match=f"prediction are 255..255; expected 0..{num_classes - 1}, or 255"):
+        confusion.confusion_matrix(wrong, torch.from_numpy(target).to(dtype), num_classes)
+
+
+@pytest.mark.parametrize("ignore_index", [None, 0, -100, 3])
+def test_any_ignore_index(ignore_index: int | None) -> None:
+    target, prediction = np.random.default_rng(0).integers(0, 3, (2, 30, 40))
+    if ignore_index is not None:
+        target[:10] = ignore_index
+    counted = target != ignore_index
+    expected, _, _ = np.histogram2d(target[counted], prediction[counted], bins=np.arange(4))
+    found = confusion.confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(target), 3, ignore_index)
+    np.testing.assert_array_equal(found, expected)

@@ -18,7 +18,10 @@ def test_channels_last_keeps_the_losses(tmp_path: Path):
     task = tiny_task()
     image = task.normalize(tiny_sample(SQUARE, seed=0)["image"][None])
     assert image.is_contiguous(memory_format=torch.channels_last)
-    usual, strided = fit_losses(tmp_path, tiny_task(channels_last=False), max_epochs=2), fit_losses(tmp_path, task, max_epochs=2)
+    usual, strided = (
+        fit_losses(tmp_path, tiny_task(channels_last=False), max_epochs=2),
+        fit_losses(tmp_path, task, max_epochs=2),
+    )
     kernels = [parameter for parameter in task.parameters() if parameter.ndim == 4]
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     np.testing.assert_allclose(strided, usual, rtol=1e-3)

@@ -78,11 +78,11 @@ class Inference:
             Class indices, uint8 [H, W].
         """
         if self.window is not None or self.flip or len(self.scales) > 1:
-            return self.probabilities(network, image).argmax(dim=0).to(torch.uint8)
+            return most_probable(self.probabilities(network, image))
         ((logits, ((rows, columns),)),) = self._window_batches(network, image)
         # No softmax: it does not change the argmax.
         strips = WindowLogits(logits[0], rows, columns).strips()
-        return torch.cat([strip.argmax(dim=0).to(torch.uint8) for _, strip in strips])
+        return torch.cat([most_probable(strip) for _, strip in strips])
 
     @torch.no_grad()
     def probabilities(self, network: nn.Module, image: Tensor) -> Tensor:
@@ -129,6 +129,11 @@ def _pair(name: str, value: int | tuple[int, int] | None) -> tuple[int, int] | N
             f"inference.{name} is {value!r}; expected one positive number of pixels or a pair like [512, 1024]"
         )
     return pair
+
+
+def most_probable(scores: Tensor) -> Tensor:
+    """Return the class with the highest score at each pixel, the first of equal ones: uint8 [H, W] from [C, H, W]."""
+    return scores.max(dim=0).indices.to(torch.uint8)  # several times as fast as argmax on CPUs
 
 
 def resize(image: Tensor, scale: float) -> Tensor:

@@ -93,9 +93,10 @@ class WindowLogits(NamedTuple):
         if width == 0:  # the image is enlarged, and the window is smaller than one original pixel
             return
         step = max(1, STRIP_ELEMENTS // (len(self.logits) * width))
+        logits = self.logits.contiguous()  # a channels-last network's are not; rows are then copied slowly
         for start in range(0, height, step):
             rows = slice(start, min(start + step, height))
-            strip = interpolate(self.logits, self.rows.position[rows], dim=1)
+            strip = interpolate(logits, self.rows.position[rows], dim=1)
             if self.columns.plain_resize:  # several times as fast
                 strip = F.interpolate(strip[None], (strip.shape[1], width), mode="bilinear", align_corners=False)[0]
             else:
