@@ -1,5 +1,6 @@
 """`costs.json` of real fits."""
 
+import csv
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from helpers.commands import fit_options, only_run, refinenet
 from helpers.tiny_fit import SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer
+from pytorch_lightning.loggers import CSVLogger
+from torch.utils.data import DataLoader
 
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.costs import TrainingCosts
@@ -133,3 +136,37 @@ def test_fast_dev_run_writes_nothing(fake_camvid: Path, tmp_path: Path, monkeypa
     options = [*fit_options(fake_camvid, tmp_path / "runs"), "--trainer.fast_dev_run=true"]
     assert refinenet(monkeypatch, "fit", *options) == 0
     assert not list(tmp_path.rglob("costs.json"))
+
+
+class SlowSamples(list):  # type: ignore[type-arg]
+    """Samples that take a twentieth of a second each to read."""
+
+    def __getitem__(self, index: Any) -> Any:
+        time.sleep(0.05)
+        return super().__getitem__(index)
+
+
+def test_waiting_for_slow_data_is_counted(tmp_path: Path) -> None:
+    samples = SlowSamples(tiny_sample(SQUARE, seed) for seed in range(10))
+    logger = CSVLogger(tmp_path)
+    trainer = tiny_trainer(
+        tmp_path, callbacks=[TrainingCosts(), Nap(image=0.5)], max_epochs=2, logger=logger, log_every_n_steps=1
+    )
+    trainer.fit(tiny_task(), datamodule=TinyData(train=samples, batch_size=2))
+    found = costs(tmp_path)
+    validations = 2 * 3 * 0.5  # not in the share: neither waiting nor training
+    assert 20 * 0.05 / (found["seconds"] - validations) <= found["loader_wait_share"] < 1
+    rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").open()))
+    logged = [float(row["loader_wait_share"]) for row in rows if row["loader_wait_share"]]
+    assert len(logged) == 10
+    assert logged[-1] == pytest.approx(found["loader_wait_share"], abs=0.05)
+
+
+def test_waiting_of_another_loader_is_unknown(tmp_path: Path) -> None:
+    class OwnLoader(TinyData):
+        def train_dataloader(self) -> Any:
+            return DataLoader(self.dataset("train"), batch_size=2)
+
+    trainer = tiny_trainer(tmp_path, callbacks=[TrainingCosts()])
+    trainer.fit(tiny_task(), datamodule=OwnLoader())
+    assert costs(tmp_path)["loader_wait_share"] is None

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.fake_data import blocks
 from PIL import Image
 from torchvision import tv_tensors
 
 from refinenet_pl.data.classes import IGNORE_INDEX
-from refinenet_pl.data.transforms import IMAGENET_MEAN_COLOR, RandomScaleCrop, training_transform
+from refinenet_pl.data.transforms import IMAGENET_MEAN_COLOR, RandomScaleCrop, resize_mask, training_transform
 from refinenet_pl.errors import UserError
 from refinenet_pl.networks.encoders import IMAGENET_MEAN
 from refinenet_pl.preprocessing import Normalize, Preprocessing
@@ -204,3 +205,11 @@ def test_seed_repeats_augmentation():
 def test_bad_settings_are_named(arguments, key):
     with pytest.raises(UserError, match=key):
         RandomScaleCrop(*arguments)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_mask_resize_equals_torch(seed: int) -> None:
+    height, width, new_height, new_width = np.random.default_rng(seed).integers(1, 300, 4).tolist()
+    mask = torch.randint(0, 256, (height, width), dtype=torch.uint8)
+    expected = F.interpolate(mask[None, None], (new_height, new_width), mode="nearest-exact")[0, 0]
+    assert torch.equal(resize_mask(mask, new_height, new_width), expected)

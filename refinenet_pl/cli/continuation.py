@@ -21,7 +21,7 @@ from refinenet_pl.weights.checkpoint import CONFIG_KEY, RUN_KEY, read_checkpoint
 UNRELATED = (
     *("config", "ckpt_path", "weights_only", "experiment", "runs", "pictures", "threads"),
     *("trainer.logger", "trainer.default_root_dir", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
-    *("checkpoint.dirpath", "data.init_args.num_workers"),
+    *("checkpoint.dirpath", "data.init_args.num_workers", "data.init_args.cache_dir"),
     *(
         "model.weights",
         "model.encoder_weights",

@@ -59,6 +59,7 @@ def load_data(name: str, root: str | None) -> SegmentationDataModule:
     add_unused_sections(parser)
     options = parser.parse_args(["--config", name, *([] if root is None else [f"--data.init_args.root={root}"])])
     found: SegmentationDataModule = parser.instantiate_classes(options).data
+    found.cache_dir = None  # these commands are about the files
     return found
 
 

@@ -18,9 +18,10 @@ from refinenet_pl.data.broken import split_readable
 from refinenet_pl.data.checks import check_equal_sizes, check_labels, check_names, check_overlap
 from refinenet_pl.data.classes import Classes
 from refinenet_pl.data.dataset import Sample, SegmentationDataset
+from refinenet_pl.data.decoded_cache import decoded_cache
 from refinenet_pl.data.labels import LabelIds, LabelMap, changed_labels, plain_labels
 from refinenet_pl.data.lists import own_samples
-from refinenet_pl.data.loaders import evaluation_loader, own_generator
+from refinenet_pl.data.loaders import TrainingLoader, evaluation_loader, own_generator
 from refinenet_pl.data.presence import presence
 from refinenet_pl.data.sampling import TrainingSampler
 from refinenet_pl.data.split_errors import AbsentSplit
@@ -71,6 +72,8 @@ class SegmentationDataModule(pl.LightningDataModule):
         skip_broken: Number of samples that may be left out because they cannot be read. With more than 0, all samples
             are read once before training or evaluation starts, and those left out are named. The default is 0: the
             first such sample stops the run.
+        cache_dir: Folder for decoded samples, 4 bytes per pixel, from which a run reads them instead of decoding files
+            again. The first run writes them. Use a local disk. None: no cache.
 
     Attributes:
         skipped: The samples that `setup` left out: "split", "name" and "error" of each.
@@ -102,12 +105,14 @@ class SegmentationDataModule(pl.LightningDataModule):
         test_list: str | Path | None = None,
         split: Split | None = None,
         skip_broken: int = 0,
+        cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.root = expand(root, "data.root")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.skip_broken = skip_broken
+        self.cache_dir = None if cache_dir is None else expand(cache_dir, "data.cache_dir")
         self.skipped: list[dict[str, str]] = []
         self._augmentation: dict[str, Any] = {
             "crop_size": crop_size,
@@ -197,8 +202,15 @@ class SegmentationDataModule(pl.LightningDataModule):
             samples = self.chosen_samples(split)
             check_names(samples, split)
             transform = training_transform(**self._augmentation) if split == "train" else None
-            self._datasets[split] = self._make_dataset(samples, transform)
+            dataset = self._make_dataset(samples, transform)
+            if self.skip_broken == 0:  # else `setup` leaves out broken samples first
+                self._use_cache(dataset)
+            self._datasets[split] = dataset
         return self._datasets[split]
+
+    def _use_cache(self, dataset: SegmentationDataset) -> None:
+        if self.cache_dir is not None:
+            dataset.cache = decoded_cache(self.cache_dir, dataset)
 
     def chosen_samples(self, split: str) -> list[Sample]:
         """List a split: by the user's own list if there is one, else by `split`, else by the dataset's own split.
@@ -287,6 +299,7 @@ class SegmentationDataModule(pl.LightningDataModule):
                 f"{len(self.skipped)} samples cannot be read, but data.skip_broken allows {self.skip_broken}. The "
                 f"first are:\n{found}"
             )
+        self._use_cache(dataset)
         for name, error in errors.items():
             rank_zero_only(print)(f"warning: skipped {name} of the {split} split: {error}", file=sys.stderr)
 
@@ -308,7 +321,7 @@ class SegmentationDataModule(pl.LightningDataModule):
                 f"batch_size={self.batch_size}, but the training split has only {len(sampler)} images per device. "
                 f"Set data.batch_size to {len(sampler)} or less."
             )
-        return DataLoader(
+        return TrainingLoader(
             dataset,
             self.batch_size,
             sampler=sampler,

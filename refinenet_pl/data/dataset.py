@@ -10,6 +10,7 @@ from torchvision import tv_tensors
 
 from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.classes import IGNORE_INDEX
+from refinenet_pl.data.decoded_cache import DecodedCache
 from refinenet_pl.data.labels import color_text
 from refinenet_pl.data.randomness import random_numbers_of
 from refinenet_pl.errors import UserError
@@ -45,6 +46,9 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         transform: Applied to each sample. None: samples stay as they are on disk.
         colored: Whether label images are RGB images, and `encoding` has their colors, 0xRRGGBB.
 
+    Attributes:
+        cache: Where samples are read from instead of their files, or None.
+
     Raises:
         UserError: There are fewer than 2 classes or more than 255, or a value or class index of `encoding` is outside
             its range.
@@ -60,6 +64,7 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     ) -> None:
         self.samples = samples
         self.transform = transform
+        self.cache: DecodedCache | None = None
         self.colored = colored
         self.encoding = (
             {**{i: i for i in range(num_classes)}, IGNORE_INDEX: IGNORE_INDEX} if encoding is None else dict(encoding)
@@ -78,14 +83,21 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             UserError: A file cannot be read, image and label image differ in size, or a label value is not a class.
         """
         sample = self.samples[index]
-        image = read_image(sample.image)
-        mask = self.mask(index)
-        self.check_size(sample, mask.shape, image.shape[1:])
+        image, mask = self.read(index)
         result = {"image": image, "mask": tv_tensors.Mask(torch.from_numpy(mask)), "name": sample.name}
         if self.transform is None:
             return result
         with random_numbers_of(index):
             return self.transform(result)
+
+    def read(self, index: int) -> tuple[tv_tensors.Image, np.ndarray]:
+        """Read the image, uint8 [3, H, W], and the class indices, uint8 [H, W], of a sample; see `__getitem__`."""
+        if self.cache is not None:
+            return self.cache.image(index), self.cache.mask(index)
+        sample = self.samples[index]
+        image, mask = read_image(sample.image), self.mask(index)
+        self.check_size(sample, mask.shape, image.shape[1:])
+        return image, mask
 
     def plain(self) -> "SegmentationDataset":
         """Return the same samples without augmentation."""
@@ -104,6 +116,8 @@ class SegmentationDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     def mask(self, index: int) -> np.ndarray:
         """Read only the class indices of a sample, not augmented: uint8 [H, W]. Raises what `__getitem__` raises."""
+        if self.cache is not None:
+            return self.cache.mask(index)
         path = self.samples[index].mask
         assert path is not None
         return self.class_indices(self.raw_mask(index), path)

@@ -1,11 +1,31 @@
-"""Loaders of evaluation, and the generator of all loaders."""
+"""Loaders of training and evaluation, and the generator of all loaders."""
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from refinenet_pl.data.sampling import evaluation_sampler
+
+
+class TrainingLoader(DataLoader[Any]):
+    """A loader that counts how long its user waits for batches.
+
+    Attributes:
+        seconds_waited: Sum over all batches, including the start of the worker processes.
+    """
+
+    seconds_waited = 0.0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Yield the batches of one epoch."""
+        start = time.perf_counter()
+        for batch in super().__iter__():
+            self.seconds_waited += time.perf_counter() - start
+            yield batch
+            start = time.perf_counter()
 
 
 def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[Any]:

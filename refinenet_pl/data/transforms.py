@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -82,16 +83,17 @@ class RandomScaleCrop(v2.Transform):
         size = [rows.resized, columns.resized]
         # A slice, not a copy: it keeps PIL's memory order (channels last), which makes the resize twice as fast.
         window = inpt[..., rows.start : rows.start + rows.window, columns.start : columns.start + columns.window]
-        fill: list[int]
+        fill: int | list[int]
         if isinstance(inpt, tv_tensors.Mask):
-            # v2's own resize takes the upper left neighbor, which shifts a mask against its image by half a pixel.
-            window = torch.nn.functional.interpolate(window[None, None], size, mode="nearest-exact")[0]
-            fill = [IGNORE_INDEX]
+            window = tv_tensors.Mask(resize_mask(window, rows.resized, columns.resized))
+            fill = IGNORE_INDEX
         else:
             window = functional.resize(window, size, antialias=True)
             fill = list(self.pad_color)
-        padded = functional.pad(window, self._margins(rows, columns), fill=fill)
-        return tv_tensors.wrap(padded.reshape(*inpt.shape[:-2], *self.crop_size), like=inpt)
+        margins = self._margins(rows, columns)
+        if any(margins):
+            window = functional.pad(window, margins, fill=fill)
+        return tv_tensors.wrap(window, like=inpt)
 
     def _margins(self, rows: _AxisCrop, columns: _AxisCrop) -> list[int]:
         """Left, top, right and bottom margin."""
@@ -166,6 +168,21 @@ def training_transform(
     if transforms:
         steps.append(OwnTransforms(transforms))
     return v2.Compose(steps)
+
+
+def resize_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Resize a mask, uint8 [H, W]: each pixel takes the class under its center.
+
+    This equals `F.interpolate(mode="nearest-exact")`, and is three times as fast. The resize of torchvision's v2 takes
+    the upper left neighbor, which shifts a mask against its image by half a pixel.
+    """
+    rows, columns = (
+        ((np.arange(new, dtype=np.float32) + np.float32(0.5)) * np.float32(old / new))
+        .astype(np.int64)
+        .clip(max=old - 1)
+        for old, new in zip(mask.shape, (height, width), strict=True)
+    )
+    return torch.from_numpy(mask.numpy().take(columns, axis=1).take(rows, axis=0))
 
 
 def _check_range(name: str, bounds: tuple[float, float]) -> None:

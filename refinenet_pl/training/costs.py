@@ -27,6 +27,9 @@ class TrainingCosts(Callback):
     - `seconds`: training time with validations, summed over all parts of a resumed run. A killed part counts up to the
       checkpoint that the next part resumed.
     - `seconds_per_step`: median time of an optimizer step in this part, without validations; null without steps.
+    - `loader_wait_share`: part of the training time in this part, without validations, in which the training waited for
+      data, 0..1; null if the data has its own loader. It is logged too. If it is large, the device starves: use more
+      `num_workers` or a `cache_dir`.
     - `seconds_per_validation_image`: median in this part, including the sanity check; null without validations.
     - `planned_validation_images`: images that one process validates in the whole run, including the final evaluation;
       null if validations are scheduled by time, or if none was prepared when training ended.
@@ -40,6 +43,7 @@ class TrainingCosts(Callback):
         self.started: float | None = None
         self.steps = 0
         self.last_step = self.validation_started = self.last_image = 0.0
+        self.validation_seconds = 0.0
         self.step_seconds: deque[float] = deque(maxlen=MEDIAN_LENGTH)
         self.image_seconds: deque[float] = deque(maxlen=MEDIAN_LENGTH)
 
@@ -60,12 +64,14 @@ class TrainingCosts(Callback):
         self.started = self.last_step = time.perf_counter()
         self.steps = trainer.global_step
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Time an optimizer step, which spans several batches if gradients are accumulated."""
         if trainer.global_step > self.steps:
             now = time.perf_counter()
             self.step_seconds.append(now - self.last_step)
             self.steps, self.last_step = trainer.global_step, now
+            if (share := self.loader_wait_share(trainer)) is not None:
+                pl_module.log("loader_wait_share", share)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock for images."""
@@ -79,7 +85,17 @@ class TrainingCosts(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Exclude the validation from the time of the current step."""
-        self.last_step += time.perf_counter() - self.validation_started
+        seconds = time.perf_counter() - self.validation_started
+        self.last_step += seconds
+        if self.started is not None:  # else it is the check before the training
+            self.validation_seconds += seconds
+
+    def loader_wait_share(self, trainer: pl.Trainer) -> float | None:
+        """Return the part of the time since the start, without validations, that was spent waiting for data."""
+        waited = getattr(trainer.train_dataloader, "seconds_waited", None)
+        if waited is None or self.started is None:
+            return None
+        return float(waited / (time.perf_counter() - self.started - self.validation_seconds))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Write the file."""
@@ -91,6 +107,7 @@ class TrainingCosts(Callback):
             "planned_steps": int(trainer.estimated_stepping_batches),
             "seconds": round(self.seconds(), 3),
             "seconds_per_step": median(self.step_seconds),
+            "loader_wait_share": None if (share := self.loader_wait_share(trainer)) is None else round(share, 4),
             "seconds_per_validation_image": median(self.image_seconds),
             "planned_validation_images": planned_validation_images(trainer),
             "peak_memory_mb": round(peak_memory(str(pl_module.device)) / 1e6, 1),

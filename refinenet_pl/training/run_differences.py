@@ -14,6 +14,7 @@ IRRELEVANT = (
     "config.checkpoint.dirpath",
     "config.trainer.logger",
     "config.trainer.default_root_dir",
+    "config.data.init_args.cache_dir",
     "config.data.init_args.root",  # its files are compared by their fingerprint
 )
 """Keys of a manifest, or their beginnings, that no figure depends on."""

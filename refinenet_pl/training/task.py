@@ -48,7 +48,7 @@ class SegmentationTask(pl.LightningModule):
             count less.
         batch_norm: Batch norm of the encoder: "train" trains it; "frozen_statistics" keeps mean and variance of the
             pre-training and trains the affine part (the authors); "frozen" keeps both.
-        channels_last: Store network and images in channels-last layout, in which convolutions and max-pooling are faster.
+        channels_last: Store network and images in channels-last layout, which is faster on GPUs and CPUs.
         compile: Compile encoder, decoder and heads with torch.compile.
         inference: Scales, flips and windows of `validate`, `test` and `predict`. Validations within `fit` use the full
             image once, which is cheaper.
