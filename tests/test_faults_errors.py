@@ -111,7 +111,9 @@ def test_finds_classes_in_the_current_folder(tmp_path):
     (tmp_path / "mynet.py").write_text(
         "from torch import nn\n\n\nclass Tiny(nn.Conv2d):\n    def __init__(self):\n        super().__init__(3, 2, 1)\n"
     )
-    done = run_script(tmp_path, "benchmark", "--network=mynet.Tiny", "--size=[8,8]", "--repeats=1", "--device=cpu")
+    done = run_script(
+        tmp_path, "benchmark", "infer", "--network=mynet.Tiny", "--size=[8,8]", "--repeats=1", "--device=cpu"
+    )
     assert done.returncode == 0, done.stderr
 
 

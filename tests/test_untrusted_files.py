@@ -298,7 +298,7 @@ def test_endless_yaml_is_refused(
         ["predict", "--ckpt_path", checkpoint, "--images", photo],
         ["weights", "export", checkpoint],
         ["fit", "--config", file],
-        ["benchmark", "--config", file],
+        ["benchmark", "infer", "--config", file],
         ["class-weights", "--config", file],
         ["study", "report", file],
     ):

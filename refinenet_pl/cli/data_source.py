@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from jsonargparse import SUPPRESS
 from jsonargparse.typing import PositiveInt
 
@@ -53,13 +54,23 @@ def load_data(name: str, root: str | None) -> SegmentationDataModule:
         return module
     if not Path(name).is_file():
         raise UserError(f"{name}: neither a dataset nor a file; expected a yaml, or one of {join(DATASETS)}")
+    words = ["--config", name, *([] if root is None else [f"--data.init_args.root={root}"])]
+    found = _parse(words)
+    found.cache_dir = None  # these commands are about the files
+    return found
+
+
+def parse_data(section: dict[str, Any]) -> SegmentationDataModule:
+    """Return the data module of a section `data` as plain values; raise UserError if it is wrong."""
+    return _parse(["--config", yaml.safe_dump({"data": section})])
+
+
+def _parse(words: list[str]) -> SegmentationDataModule:
     parser = Parser(prog="refinenet data")
     parser.add_argument("--config", action="config")
     parser.add_subclass_arguments(SegmentationDataModule, "data", required=True)
     add_unused_sections(parser)
-    options = parser.parse_args(["--config", name, *([] if root is None else [f"--data.init_args.root={root}"])])
-    found: SegmentationDataModule = parser.instantiate_classes(options).data
-    found.cache_dir = None  # these commands are about the files
+    found: SegmentationDataModule = parser.instantiate_classes(parser.parse_args(words)).data
     return found
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from refinenet_pl.evaluation.comparison import excludes_zero
 from refinenet_pl.evaluation.results import defined
 from refinenet_pl.reports.metric import metric_name
+from refinenet_pl.reports.row_costs import Costs
 from refinenet_pl.reports.summary import DatasetSummary, Row, Summary
 from refinenet_pl.text import duration, join, percent, percent_interval
 
@@ -102,11 +103,24 @@ def _cost_columns(dataset: DatasetSummary) -> list[Column]:
     return [
         _numbers(dataset, "parameters, M", lambda row: row.costs.parameters, lambda value: f"{value / 1e6:.2f}"),
         _numbers(dataset, "GFLOPs", lambda row: row.costs.gflops, lambda value: f"{value:.1f}"),
-        _numbers(dataset, "latency, ms", lambda row: row.costs.latency, lambda value: f"{1000 * value:.0f}"),
+        Column(
+            "latency, ms",
+            [_latency(row.costs) for row in dataset.rows],
+            [row.costs.latency for row in dataset.rows],
+            dataset.name,
+        ),
         _numbers(dataset, "inference, MB", lambda row: row.costs.inference_memory, lambda value: f"{value:.0f}"),
         _numbers(dataset, "training time", lambda row: row.costs.training_time, duration),
         _numbers(dataset, "training, MB", lambda row: row.costs.training_memory, lambda value: f"{value:.0f}"),
     ]
+
+
+def _latency(costs: Costs) -> str:
+    """Return the median, with the quartiles where they differ from it."""
+    if costs.latency is None:
+        return EMPTY
+    median, *quartiles = (f"{1000 * value:.0f}" for value in (costs.latency, *(costs.latency_quartiles or ())))
+    return median if {*quartiles} <= {median} else f"{median} ({' to '.join(quartiles)})"
 
 
 def _numbers(

@@ -47,7 +47,10 @@ def notes(summary: Summary) -> list[str]:
         prefix = f"{dataset.name}: " if dataset.name else ""
         if dataset.devices:
             costs = f"GFLOPs, latency and inference memory: one image of {dataset.image_size} (width x height)"
-            lines.append(f"{prefix}{costs} on {join(dataset.devices)}.")
+            lines.append(
+                f"{prefix}{costs} on {join(dataset.devices)}. The rows were measured in turn; latency is the median, "
+                "with the quartiles in brackets."
+            )
         for rows in dataset.rows_by_training:
             if len(rows) > 1:
                 labels = join(row.label for row in rows)

@@ -15,7 +15,8 @@ class Costs:
     Attributes:
         parameters: Number of parameters.
         gflops: Operations of inference per image, in 1e9.
-        latency: Time of inference per image, in seconds.
+        latency: Time of inference per image, in seconds; median.
+        latency_quartiles: First and third quartile; None in files of earlier versions.
         inference_memory: Peak memory of inference, in MB.
         training_time: In seconds, mean over seeds.
         training_memory: Peak memory of training, in MB, mean over seeds.
@@ -25,6 +26,7 @@ class Costs:
     parameters: float | None
     gflops: float | None
     latency: float | None
+    latency_quartiles: tuple[float, float] | None
     inference_memory: float | None
     training_time: float | None
     training_memory: float | None
@@ -59,10 +61,12 @@ def row_costs(inference: Mapping[str, str], trainings: Sequence[RunFolder]) -> C
                 raise UserError(f"{file}: {name} is {value!r}; expected a number. Restore the file, or delete it")
         return fmean(values.values()) if values else None
 
+    low, high = measured("seconds_low"), measured("seconds_high")
     return Costs(
         parameters=mean("parameters") if measured("parameters") is None else measured("parameters"),
         gflops=measured("gflops"),
         latency=measured("seconds"),
+        latency_quartiles=None if low is None or high is None else (low, high),
         inference_memory=measured("peak_memory_mb"),
         training_time=mean("seconds"),
         training_memory=mean("peak_memory_mb"),

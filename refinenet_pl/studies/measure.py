@@ -1,10 +1,12 @@
-"""Measures the inference of each row's network, one row after the other, when no cell is running."""
+"""Measures the inference of each row's network, all rows in turn, when no cell is running."""
 
 import csv
 import json
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,6 +18,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import REFINENET
 from refinenet_pl.studies.folders import cell_folder, study_folder
 from refinenet_pl.studies.study import Cell, Study
+from refinenet_pl.text import join
 
 
 def inference_file(study: Study, runs: Path) -> Path:
@@ -24,7 +27,10 @@ def inference_file(study: Study, runs: Path) -> Path:
 
 
 def measure_inference(study: Study, runs: Path) -> None:
-    """Run `refinenet benchmark` for every row that has a finished cell and no measurement.
+    """Run `refinenet benchmark infer` on the rows that have a finished cell, unless all of them are measured.
+
+    Rows with images of one size are measured in turn, by one command. So a new row measures the others again, because
+    times of different days do not compare.
 
     Raises:
         UserError: The command failed.
@@ -32,14 +38,17 @@ def measure_inference(study: Study, runs: Path) -> None:
     path = inference_file(study, runs)
     measurements = read_rows(path, "row")
     measured = {row["row"] for row in measurements}
-    pending: dict[str, tuple[Cell, RunFolder]] = {}
+    by_size: dict[str, dict[str, tuple[Cell, RunFolder]]] = {}
     for cell in study.cells:
         finished = cell_folder(runs, study, cell).finished
-        if finished is not None and cell.row not in measured:
-            pending.setdefault(cell.row, (cell, finished))
+        if finished is not None:
+            size = json.dumps(study.image_size_of(cell.dataset))
+            by_size.setdefault(size, {}).setdefault(cell.row, (cell, finished))
+    pending = {size: rows for size, rows in by_size.items() if not rows.keys() <= measured}
     with track(pending.items(), "measuring inference") as tracked:
-        for row, (cell, run) in tracked:
-            measurements.append({"row": row, **_benchmark(study, cell, run)})
+        for size, rows in tracked:
+            measurements = [line for line in measurements if line["row"] not in rows]
+            measurements += _benchmark(rows, size)
             _write_rows(path, measurements)
 
 
@@ -72,26 +81,31 @@ def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def _benchmark(study: Study, cell: Cell, run: RunFolder) -> dict[str, str]:
+def _benchmark(rows: Mapping[str, tuple[Cell, RunFolder]], size: str) -> list[dict[str, str]]:
+    networks = {row: _network(cell, run) for row, (cell, run) in rows.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        config, output = Path(folder) / "benchmark.yaml", Path(folder) / "rows.csv"
+        config.write_text(yaml.safe_dump({"networks": networks}), encoding="utf-8")
+        command = [*REFINENET, "benchmark", "infer", "--config", str(config), "--size", size, "--output", str(output)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            folders = join((str(run.path) for _, run in rows.values()), limit=5)
+            raise UserError(f"cannot measure the networks of {folders}: {done.stderr.strip()[-1000:]}")
+        return [{"row": line["name"], **line} for line in read_rows(output, "name")]
+
+
+def _network(cell: Cell, run: RunFolder) -> dict[str, Any]:
+    """Return network and inference of a run as plain values, once it is known that they name no unknown class."""
     from refinenet_pl.weights.trust import check_section  # imports torch, which a study needs only here
 
     model = run.read_config().get("model")
     if not isinstance(model, dict) or not isinstance(model.get("network"), dict):
         raise UserError(f"{run.config}: found no network in section `model`, which `refinenet fit` saves")
-    settings = {"network": model["network"], "inference": model.get("inference")}
+    settings = {"network": model["network"], "inference": model.get("inference") or {}}
     for key, section in settings.items():
         advice = f"Delete {run.path}, or name the class in the study"
         check_section(f"model.{key}", section, run.config, class_paths(cell.config), advice)
     arguments = model["network"].get("init_args") or {}
     if "encoder_weights" in arguments:
         arguments["encoder_weights"] = None  # costs do not depend on the weights
-    size = json.dumps(study.image_size_of(cell.dataset))
-    with tempfile.TemporaryDirectory() as folder:
-        config, output = Path(folder) / "benchmark.yaml", Path(folder) / "row.csv"
-        config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        command = [*REFINENET, "benchmark", "--config", str(config), "--size", size, "--output", str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise UserError(f"cannot measure the network of {run.path}: {done.stderr.strip()[-1000:]}")
-        (row,) = read_rows(output)
-    return row
+    return settings
