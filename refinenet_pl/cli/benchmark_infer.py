@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jsonargparse import auto_cli
 from torch import nn
 
 import refinenet_pl.networks  # noqa: F401  (so that --network can name its classes without their modules)
@@ -15,8 +14,7 @@ from refinenet_pl.benchmarks.peers import make_peer, peer_name
 from refinenet_pl.benchmarks.rows import Row, add_rows, csv_value, machine_columns, show, timing_columns
 from refinenet_pl.benchmarks.timing import time_in_turn, warn_if_busy
 from refinenet_pl.benchmarks.work import FORWARD, moved_bytes, operations
-from refinenet_pl.cli.benchmark_source import Precision, Variant, existing, expand_options, network_columns, variants
-from refinenet_pl.cli.parser import Parser
+from refinenet_pl.cli.benchmark_source import Precision, Variant, call, existing, network_columns, variants
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference, compute_logits
 from refinenet_pl.evaluation.memory import peak_memory
@@ -40,8 +38,7 @@ class Subject:
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and measure."""
-    words = expand_options(args, {"network": "model.network", "inference": "model.inference"})
-    auto_cli(benchmark_infer, as_positional=False, args=words, prog=f"refinenet {name}", parser_class=Parser)
+    call(benchmark_infer, f"refinenet {name}", args, {"network": "model.network", "inference": "model.inference"})
 
 
 def benchmark_infer(
@@ -65,8 +62,6 @@ def benchmark_infer(
     views, in 1e9; a multiplication and an addition are two. `floor_seconds` is what this machine needs at least: the
     operations at the measured rate of matrix products and convolutions, or moving the output of each layer at the
     rate of a copy, whichever takes longer. `times_faster` compares with the first peer, or else with the first row.
-
-    `--experiment FILE ...` reads network and inference from experiment files, such as a recipe after a dataset.
 
     Args:
         network: Class and arguments of a network.

@@ -1,8 +1,9 @@
 """What the benchmarks of networks take from experiment files, and the variants that they compare."""
 
 import argparse
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from torch import nn
 
 from refinenet_pl.benchmarks.rows import Row
 from refinenet_pl.benchmarks.work import parameter_count
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import read_yaml
 from refinenet_pl.studies.composition import merge
+from refinenet_pl.text import join
 from refinenet_pl.training.compilation import compile_children
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"]
@@ -85,6 +88,32 @@ def variants(precision: Sequence[Precision], channels_last: Sequence[bool], comp
     if not found:
         raise UserError("precision, channels_last and compile: expected one value or more each")
     return found
+
+
+def call(function: Callable[..., Any], prog: str, args: list[str], keys: Mapping[str, str]) -> Any:
+    """Call a benchmark with the options of a command, and return its result.
+
+    Args:
+        function: The benchmark. Its arguments are the options.
+        prog: Name of the command, for messages.
+        args: The words of the command.
+        keys: The key in an experiment of each option that `--experiment` fills in.
+
+    Raises:
+        UserError: An option is wrong.
+    """
+    description = (inspect.getdoc(function) or "").partition("\n\nArgs:")[0]
+    parser = Parser(prog=prog, description=description)
+    parser.add_argument("--config", action="config", help="YAML with these options.")
+    parser.add_argument(
+        "--experiment",
+        nargs="+",
+        type=str,
+        help=f"Experiment files, such as a dataset and a recipe, for {join(keys)}; options override them.",
+    )
+    parser.add_function_arguments(function)
+    options = parser.instantiate_classes(parser.parse_args(expand_options(args, keys)))
+    return function(**{name: value for name, value in vars(options).items() if name not in ("config", "experiment")})
 
 
 def expand_options(args: list[str], keys: Mapping[str, str]) -> list[str]:

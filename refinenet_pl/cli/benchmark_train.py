@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jsonargparse import auto_cli
 from pytorch_lightning.cli import OptimizerCallable
 from torch import nn
 
@@ -17,8 +16,7 @@ from refinenet_pl.benchmarks.peers import make_peer, peer_name
 from refinenet_pl.benchmarks.rows import Row, add_rows, machine_columns, show, timing_columns
 from refinenet_pl.benchmarks.timing import time_in_turn, warn_if_busy
 from refinenet_pl.benchmarks.work import TRAINING, moved_bytes, operations
-from refinenet_pl.cli.benchmark_source import Precision, Variant, expand_options, network_columns, variants
-from refinenet_pl.cli.parser import Parser
+from refinenet_pl.cli.benchmark_source import Precision, Variant, call, network_columns, variants
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import full_resolution_logits
 from refinenet_pl.evaluation.memory import peak_memory
@@ -36,8 +34,7 @@ KEYS = {
 
 def run(name: str, args: list[str]) -> None:
     """Parse the options and measure."""
-    words = expand_options(args, KEYS)
-    auto_cli(benchmark_train, as_positional=False, args=words, prog=f"refinenet {name}", parser_class=Parser)
+    call(benchmark_train, f"refinenet {name}", args, KEYS)
 
 
 def benchmark_train(
@@ -58,9 +55,6 @@ def benchmark_train(
 
     A step is forward pass, loss at the images' size, backward pass and optimizer. The columns are those of
     `refinenet benchmark infer`; `gflops` counts forward and backward pass of the whole batch.
-
-    `--experiment FILE ...` reads network, loss, optimizer, batch and crop from experiment files, such as a recipe after
-    a dataset.
 
     Args:
         network: Class and arguments of a network.

@@ -15,7 +15,17 @@ from refinenet_pl.data.parallel import usable_cpus
 from refinenet_pl.errors import UserError
 from refinenet_pl.text import join
 
-UNUSED_SECTIONS = ("seed_everything", "model", "trainer", "experiment", "runs", "checkpoint", "pictures", "ckpt_path")
+UNUSED_SECTIONS = (
+    "seed_everything",
+    "model",
+    "trainer",
+    "experiment",
+    "runs",
+    "checkpoint",
+    "pictures",
+    "threads",
+    "ckpt_path",
+)
 """What an experiment holds besides `data`: allowed in yaml, and not read."""
 
 

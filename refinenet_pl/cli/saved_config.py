@@ -12,7 +12,7 @@ from refinenet_pl.weights.checkpoint import read_checkpoint, run_config
 from refinenet_pl.weights.folder import network_config, read_preprocessing
 from refinenet_pl.weights.trust import check_config
 
-EVALUATION_KEYS = ("model", "data", "seed_everything", "experiment")
+EVALUATION_KEYS = ("model", "data", "seed_everything", "experiment", "threads")
 """Keys that an evaluation takes. Devices, limits and paths belong to the machine and the moment of the training."""
 
 

@@ -147,7 +147,7 @@ class TrainingCLI(LightningCLI):
         self.start = self.plan_start(config)
         if runs_alone_on_cpu(config.trainer):
             earlier = None if self.start.new else self.start.folder.read_config().get("threads")
-            config.threads = self.saved["threads"] = use_threads(config.threads or earlier)
+            config.threads = self.saved["threads"] = use_threads(earlier if config.threads is None else config.threads)
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
             set_up_wandb(config, self.run_folder, self.start.run_id)

@@ -42,11 +42,11 @@ PLACES: dict[str, Names] = {
 }
 """The keys of a configuration that hold classes, and which ones a file may name there."""
 
-SECTIONS = ("seed_everything", "trainer", "model", "data", "checkpoint", "experiment", "pictures")
+SECTIONS = ("seed_everything", "trainer", "model", "data", "checkpoint", "experiment", "pictures", "threads")
 """The sections that a file may set. Others say what a command reads and where it writes."""
 
 TEXT = re.compile(
-    r"data\.init_args\.(root|sbd_root|images|masks|(train|val|test)_list|class_names)|model\.(weights|encoder_weights)"
+    r"data\.init_args\.(root|cache_dir|sbd_root|images|masks|(train|val|test)_list|class_names)|model\.(weights|encoder_weights)"
     r"|model\.preprocessing\.class_names|checkpoint\.monitor|trainer\.callbacks\.init_args\.monitor"
     r"|trainer\.default_root_dir"
 )
