@@ -138,7 +138,7 @@ def test_fast_dev_run_writes_nothing(fake_camvid: Path, tmp_path: Path, monkeypa
     assert not list(tmp_path.rglob("costs.json"))
 
 
-class SlowSamples(list):  # type: ignore[type-arg]
+class SlowSamples(list):
     """Samples that take a twentieth of a second each to read."""
 
     def __getitem__(self, index: Any) -> Any:

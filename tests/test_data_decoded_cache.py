@@ -74,7 +74,7 @@ def test_batches_are_the_same_with_any_workers(tmp_path: Path, workers: int) -> 
 
 
 def test_files_are_read_once(tmp_path: Path) -> None:
-    options = {"cache_dir": tmp_path / "cache"}
+    options: dict[str, Any] = {"cache_dir": tmp_path / "cache"}
     first = camvid(tmp_path, **options).dataset("val").plain()[0]
     image = tmp_path / "camvid" / "val" / f"{first['name']}.png"
     status = image.stat()
@@ -132,7 +132,7 @@ def test_a_broken_sample_is_named_and_nothing_is_kept(tmp_path: Path) -> None:
     assert not [file for file in (tmp_path / "cache").iterdir() if file.suffix != ".lock"]
     tolerant = CamVidDataModule(tmp_path / "camvid", cache_dir=tmp_path / "cache", skip_broken=1, **OPTIONS)
     tolerant.setup("validate")
-    assert [sample["name"] for sample in tolerant.dataset("val")] == ["val_0", "val_2"]
+    assert [sample.name for sample in tolerant.dataset("val").samples] == ["val_0", "val_2"]
     assert tolerant.dataset("val").cache is not None
 
 
