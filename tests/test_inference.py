@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from helpers.commands import fit_options, only_run, refinenet
 from helpers.fake_data import make_camvid
-from helpers.tiny_fit import CLASSES, tiny_network, tiny_sample, tiny_task
+from helpers.tiny_fit import CLASSES, TinyData, tiny_network, tiny_sample, tiny_task, tiny_trainer
 from jsonargparse import ArgumentError, ArgumentParser
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -102,6 +103,18 @@ def test_overlapping_windows_are_averaged() -> None:
         count[top : top + 16, left : left + 20] += 1
     windowed = Inference(window=(16, 20), stride=(10, 12)).probabilities(network, image)
     torch.testing.assert_close(windowed, total / count)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "scale"), [((48, 72), (24, 24), 1.0), ((48, 70), (48, 35), 1.0), ((24, 36), (24, 24), 2.0)]
+)
+def test_prediction_of_windows_side_by_side(
+    refinenet_like: nn.Module, size: tuple[int, int], window: tuple[int, int], scale: float
+) -> None:
+    image = random_image(*size)
+    inference = Inference(scales=(scale,), window=window, stride=window, windows_per_batch=3)
+    expected = inference.probabilities(refinenet_like, image).argmax(0)
+    assert torch.equal(inference.predict(refinenet_like, image), expected.to(torch.uint8))
 
 
 def test_shift_by_stride_shifts_result(refinenet_like: nn.Module) -> None:
@@ -318,6 +331,21 @@ def test_task_predicts_with_its_inference() -> None:
     assert prediction is not None
     assert torch.equal(prediction, expected)
     assert not torch.equal(expected, Inference().predict(task.network, task.normalize(sample["image"][None])[0]))
+
+
+def test_validation_within_fit_has_its_own_inference(tmp_path: Path) -> None:
+    windows = Inference(window=32)
+    found: list[torch.Tensor] = []
+
+    class Keep(Callback):
+        def on_validation_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, *_: Any) -> None:
+            expected = windows.predict(task.network, task.normalize(batch["image"][None])[0])
+            assert torch.equal(outputs["prediction"], expected)
+            found.append(expected)
+
+    task = tiny_task(inference=Inference(flip=True), validation_inference=windows)
+    tiny_trainer(tmp_path, callbacks=[Keep()]).fit(task, datamodule=TinyData())
+    assert len(found) == 3
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ UNRELATED = (
 APPLIED = (
     *("trainer", "checkpoint", "data.init_args.root", "data.init_args.batch_size"),
     *("model.optimizer.init_args", "model.encoder_lr_factor", "model.schedule"),
-    *("model.inference", "model.compile", "model.channels_last"),
+    *("model.inference", "model.validation_inference", "model.compile", "model.channels_last"),
 )
 """Settings that a continuation may change. They hold from its first step on, and the history names them."""
 

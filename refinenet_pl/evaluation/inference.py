@@ -77,12 +77,16 @@ class Inference:
         Returns:
             Class indices, uint8 [H, W].
         """
-        if self.window is not None or self.flip or len(self.scales) > 1:
+        if self.flip or len(self.scales) > 1 or self._windows_overlap(image):
             return most_probable(self.probabilities(network, image))
-        ((logits, ((rows, columns),)),) = self._window_batches(network, image)
-        # No softmax: it does not change the argmax.
-        strips = WindowLogits(logits[0], rows, columns).strips()
-        return torch.cat([most_probable(strip) for _, strip in strips])
+        # Each pixel has one prediction: no average, and no softmax, which does not change the most probable class.
+        classes = torch.empty(image.shape[-2:], dtype=torch.uint8, device=image.device)
+        for logits, windows in self._window_batches(network, image):
+            for index, (rows, columns) in enumerate(windows):
+                covered = classes[rows.pixels, columns.pixels]
+                for strip_rows, strip in WindowLogits(logits[index], rows, columns).strips():
+                    covered[strip_rows] = most_probable(strip)
+        return classes
 
     @torch.no_grad()
     def probabilities(self, network: nn.Module, image: Tensor) -> Tensor:
@@ -103,7 +107,7 @@ class Inference:
         """Yield the logits of N windows at a time, [N, C, h, w], and the rows and columns of these windows."""
         for scale, flipped in product(self.scales, (False, True) if self.flip else (False,)):
             view = resize(image, scale)
-            windows = list(product(self._axis_windows(0, view, image), self._axis_windows(1, view, image)))
+            windows = list(product(self._axis_windows(0, scale, image), self._axis_windows(1, scale, image)))
             for first in range(0, len(windows), self.windows_per_batch):
                 batch = windows[first : first + self.windows_per_batch]
                 inputs = torch.stack([view[:, rows.window, columns.window] for rows, columns in batch])
@@ -112,8 +116,13 @@ class Inference:
                     batch,
                 )
 
-    def _axis_windows(self, axis: int, view: Tensor, image: Tensor) -> list[AxisWindow]:
-        resized = view.shape[1 + axis]
+    def _windows_overlap(self, image: Tensor) -> bool:
+        """Whether two windows of the first scale cover one pixel."""
+        windows = [*self._axis_windows(0, self.scales[0], image), *self._axis_windows(1, self.scales[0], image)]
+        return any(bool((window.weight < 1).any()) for window in windows)
+
+    def _axis_windows(self, axis: int, scale: float, image: Tensor) -> list[AxisWindow]:
+        resized = resized_length(image.shape[1 + axis], scale)
         side = self.window_size[axis] if self.window_size else resized
         stride = self.stride_size[axis] if self.stride_size else -(-2 * side // 3)
         return split_axis(resized, image.shape[1 + axis], side, stride, image.device)
@@ -136,11 +145,16 @@ def most_probable(scores: Tensor) -> Tensor:
     return scores.max(dim=0).indices.to(torch.uint8)  # several times as fast as argmax on CPUs
 
 
+def resized_length(length: int, scale: float) -> int:
+    """Return the length of a side in pixels after a resize by a factor."""
+    return length if scale == 1 else max(1, round(length * scale))
+
+
 def resize(image: Tensor, scale: float) -> Tensor:
     """Resize an image [3, H, W] by a factor, in the same way as training does."""
     if scale == 1:
         return image
-    size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+    size = [resized_length(side, scale) for side in image.shape[-2:]]
     return F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=scale < 1)[0]
 
 

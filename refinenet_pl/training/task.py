@@ -50,8 +50,9 @@ class SegmentationTask(pl.LightningModule):
             pre-training and trains the affine part (the authors); "frozen" keeps both.
         channels_last: Store network and images in channels-last layout, which is faster on GPUs and CPUs.
         compile: Compile encoder, decoder and heads with torch.compile.
-        inference: Scales, flips and windows of `validate`, `test` and `predict`. Validations within `fit` use the full
-            image once, which is cheaper.
+        inference: Scales, flips and windows of `validate`, `test` and `predict`.
+        validation_inference: The same for validations within `fit`. The default, the whole image once, is the cheapest;
+            windows help if whole images do not fit into the memory.
 
     Raises:
         UserError: The network lacks what another argument needs, or preprocessing names no classes.
@@ -73,6 +74,7 @@ class SegmentationTask(pl.LightningModule):
         channels_last: bool = True,
         compile: bool = False,
         inference: Inference = FULL_IMAGE,
+        validation_inference: Inference = FULL_IMAGE,
     ) -> None:
         super().__init__()
         if not preprocessing.class_names:
@@ -86,6 +88,7 @@ class SegmentationTask(pl.LightningModule):
         # The segmenter is no module: its modules are the task's, which moves them between devices and saves them.
         self.segmenter = Segmenter(network, preprocessing, inference, self.layout)
         self.normalize = self.segmenter.normalize
+        self.validation_inference = validation_inference
         self.loss = loss or CrossEntropy()
         # A function, because copies of the task, such as that of averaged weights, share it. What the command line
         # passes refers to the whole trainer, which cannot be copied once it has started other processes.
@@ -123,7 +126,7 @@ class SegmentationTask(pl.LightningModule):
         Returns:
             For callbacks: "prediction", uint8 [H, W], and "confusion_matrix" of this image, int64 [C, C].
         """
-        inference = FULL_IMAGE if self.trainer.state.fn == "fit" else None
+        inference = self.validation_inference if self.trainer.state.fn == "fit" else None
         prediction = self.segmenter.predict_tensor(sample["image"], inference)
         # The metric adds this image to its sum and returns the matrix of this image alone.
         return {"prediction": prediction, "confusion_matrix": self.confusion(prediction, sample["mask"])}
