@@ -85,7 +85,7 @@ def _benchmark(rows: Mapping[str, tuple[Cell, RunFolder]], size: str) -> list[di
     networks = {row: _network(cell, run) for row, (cell, run) in rows.items()}
     with tempfile.TemporaryDirectory() as folder:
         config, output = Path(folder) / "benchmark.yaml", Path(folder) / "rows.csv"
-        config.write_text(yaml.safe_dump({"networks": networks}), encoding="utf-8")
+        config.write_text(yaml.safe_dump({"networks": networks}, sort_keys=False), encoding="utf-8")
         command = [*REFINENET, "benchmark", "infer", "--config", str(config), "--size", size, "--output", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
