@@ -49,6 +49,7 @@ COMMANDS = {
     "benchmark infer": Command("refinenet_pl.cli.benchmark_infer", "measure inference, beside other networks"),
     "benchmark train": Command("refinenet_pl.cli.benchmark_train", "measure a training step, beside other networks"),
     "benchmark eval": Command("refinenet_pl.cli.benchmark_eval", "measure the metrics, beside torchmetrics"),
+    "export": Command("refinenet_pl.cli.export", "write a network as ONNX, OpenVINO or torch.export file"),
     "weights convert": Command("refinenet_pl.cli.weights", "convert a published file to a weights folder"),
     "weights export": Command("refinenet_pl.cli.weights", "export a checkpoint to a weights folder"),
     "study run": Command("refinenet_pl.cli.study_run", "train and evaluate every cell of a study"),
