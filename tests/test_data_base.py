@@ -43,7 +43,7 @@ def test_evaluation_keeps_sizes(tmp_path):
     labels = blocks((33, 47), range(12), seed=9)
     save_image(tmp_path / "val" / "odd.png", labels)
     save_gray(tmp_path / "valannot" / "odd.png", labels)
-    samples = list(camvid(tmp_path).val_dataloader())
+    samples = [sample for batch in camvid(tmp_path).val_dataloader() for sample in batch]
     assert [sample["name"] for sample in samples] == ["odd", "val_0", "val_1"]
     assert [tuple(sample["mask"].shape) for sample in samples] == [(33, 47), (48, 64), (48, 64)]
     assert [tuple(sample["image"].shape) for sample in samples] == [(3, 33, 47), (3, 48, 64), (3, 48, 64)]
@@ -140,6 +140,23 @@ def test_pad_color_fills_crops(tmp_path):
     assert padding.sum() == 32 * 40 - 24 * 32
 
 
+def test_evaluation_yields_lists(tmp_path):
+    make_camvid(tmp_path, val=5)
+    batches = list(camvid(tmp_path, eval_batch_size=2).val_dataloader())
+    assert [[sample["name"] for sample in batch] for batch in batches] == [
+        ["val_0", "val_1"],
+        ["val_2", "val_3"],
+        ["val_4"],
+    ]
+    assert batches[0][0]["image"].shape == (3, 48, 64)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "eval_batch_size"])
+def test_empty_batches_are_refused(tmp_path, name):
+    with pytest.raises(UserError, match=f"data.{name} is 0; expected 1 or more"):
+        camvid(tmp_path, **{name: 0})
+
+
 def test_folders_may_be_strings(tmp_path):
     make_camvid(tmp_path)
     assert images_in(str(tmp_path / "train")) == images_in(tmp_path / "train")
@@ -162,7 +179,7 @@ class Recorder(pl.LightningModule):
         return self.weight
 
     def validation_step(self, batch, batch_idx):
-        self.validated.append(batch["name"])
+        self.validated += [sample["name"] for sample in batch]
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)

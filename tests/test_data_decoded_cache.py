@@ -70,7 +70,7 @@ def test_batches_are_the_same_with_any_workers(tmp_path: Path, workers: int) -> 
     assert len(found) == len(expected) > 0
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
     evaluated = zip(cached.val_dataloader(), camvid(tmp_path).val_dataloader(), strict=True)
-    assert all(same(a, b) for a, b in evaluated)
+    assert all(same(a, b) for [a], [b] in evaluated)
 
 
 def test_files_are_read_once(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_encoding_known_before_workers(tmp_path):
     unclear_labels(tmp_path, "000002")
     loader = data.val_dataloader()
     unclear_labels(tmp_path, "000001", "000003", "000004")  # no file reveals the encoding any more
-    masks = [sample["mask"] for sample in loader]
+    masks = [sample["mask"] for [sample] in loader]
     assert len(masks) == 2
     assert all(np.array_equal(mask, blocks((40, 50), EITHER, seed=1) - 1) for mask in masks)
 

@@ -60,8 +60,8 @@ SIZES = [(64, 64), (65, 97), (33, 130)]
 def test_single_view_equals_network(refinenet_like: nn.Module, size: tuple[int, int]) -> None:
     image = random_image(*size)
     expected = network_softmax(refinenet_like, image)
-    torch.testing.assert_close(Inference().probabilities(refinenet_like, image), expected)
-    prediction = Inference().predict(refinenet_like, image)
+    torch.testing.assert_close(Inference().probabilities(refinenet_like, image[None])[0], expected)
+    prediction = Inference().predict(refinenet_like, image[None])[0]
     assert (prediction.dtype, prediction.shape) == (torch.uint8, size)
     assert torch.equal(prediction.long(), expected.argmax(0))
 
@@ -70,20 +70,20 @@ def test_single_view_equals_network(refinenet_like: nn.Module, size: tuple[int, 
 def test_large_window_is_the_whole_image(refinenet_like: nn.Module, size: tuple[int, int]) -> None:
     image = random_image(*size)
     for window in (size, (200, 200)):
-        windowed = Inference(window=window).probabilities(refinenet_like, image)
+        windowed = Inference(window=window).probabilities(refinenet_like, image[None])[0]
         torch.testing.assert_close(windowed, network_softmax(refinenet_like, image))
 
 
 @pytest.mark.parametrize("stride", [(16, 24), (7, 5), None])
 def test_windows_equal_whole_image(stride: tuple[int, int] | None) -> None:
     network, image = PixelNetwork(), random_image(61, 83)
-    windowed = Inference(window=(16, 24), stride=stride).probabilities(network, image)
+    windowed = Inference(window=(16, 24), stride=stride).probabilities(network, image[None])[0]
     torch.testing.assert_close(windowed, network_softmax(network, image))
 
 
 def test_windows_differ_only_near_edges() -> None:
     network, image = PixelNetwork(reach=2), random_image(48, 72)
-    windowed = Inference(window=(24, 24), stride=(24, 24)).probabilities(network, image)
+    windowed = Inference(window=(24, 24), stride=(24, 24)).probabilities(network, image[None])[0]
     inside = torch.ones(48, 72, dtype=torch.bool)
     inside[24 - 2 : 24 + 2] = False
     for edge in (24, 48):
@@ -101,7 +101,7 @@ def test_overlapping_windows_are_averaged() -> None:
             network, image[:, top : top + 16, left : left + 20]
         )
         count[top : top + 16, left : left + 20] += 1
-    windowed = Inference(window=(16, 20), stride=(10, 12)).probabilities(network, image)
+    windowed = Inference(window=(16, 20), stride=(10, 12)).probabilities(network, image[None])[0]
     torch.testing.assert_close(windowed, total / count)
 
 
@@ -113,25 +113,52 @@ def test_prediction_of_windows_side_by_side(
 ) -> None:
     image = random_image(*size)
     inference = Inference(scales=(scale,), window=window, stride=window, windows_per_batch=3)
-    expected = inference.probabilities(refinenet_like, image).argmax(0)
-    assert torch.equal(inference.predict(refinenet_like, image), expected.to(torch.uint8))
+    expected = inference.probabilities(refinenet_like, image[None])[0].argmax(0)
+    assert torch.equal(inference.predict(refinenet_like, image[None])[0], expected.to(torch.uint8))
 
 
 def test_shift_by_stride_shifts_result(refinenet_like: nn.Module) -> None:
     inference = Inference(window=(64, 64), stride=(32, 32))
     strip = random_image(64, 160)
-    left = inference.probabilities(refinenet_like, strip[:, :, :128])
-    right = inference.probabilities(refinenet_like, strip[:, :, 32:])
+    left = inference.probabilities(refinenet_like, strip[:, :, :128][None])[0]
+    right = inference.probabilities(refinenet_like, strip[:, :, 32:][None])[0]
     # Columns that the same two windows cover in both strips, with the edge of a window.
     torch.testing.assert_close(left[:, :, 64:96], right[:, :, 32:64])
-    constant = inference.probabilities(PixelNetwork(), torch.ones(3, 64, 128))
+    constant = inference.probabilities(PixelNetwork(), torch.ones(3, 64, 128)[None])[0]
     torch.testing.assert_close(constant, constant[:, :1, :1].expand_as(constant))
 
 
 def test_windows_are_batched_to_the_border() -> None:
     network = PixelNetwork()
-    Inference(window=(32, 32), stride=(20, 20), windows_per_batch=4).predict(network, random_image(50, 80))
+    Inference(window=(32, 32), stride=(20, 20), windows_per_batch=4).predict(network, random_image(50, 80)[None])
     assert network.shapes == [(4, 3, 32, 32), (4, 3, 32, 32)]  # 2 rows at 0, 18; 4 columns at 0, 20, 40, 48
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"window": (32, 40), "stride": (32, 40)},
+        {"window": 32, "stride": 20, "windows_per_batch": 3},
+        {"scales": (0.5, 1.5), "flip": True},
+    ],
+)
+def test_several_images_equal_one_at_a_time(refinenet_like: nn.Module, options: dict[str, Any]) -> None:
+    images, inference = torch.stack([random_image(64, 80, seed) for seed in range(3)]), Inference(**options)
+    alone = torch.cat([inference.probabilities(refinenet_like, image[None]) for image in images])
+    torch.testing.assert_close(inference.probabilities(refinenet_like, images), alone, atol=1e-5, rtol=1e-4)
+    predictions = inference.predict(refinenet_like, images)
+    assert (predictions.dtype, predictions.shape) == (torch.uint8, (3, 64, 80))
+    chosen = alone.gather(1, predictions.long()[:, None])[:, 0]
+    torch.testing.assert_close(chosen, alone.max(1).values, atol=1e-5, rtol=1e-4)
+    assert len({prediction.numpy().tobytes() for prediction in predictions}) == 3
+
+
+def test_windows_of_several_images_share_a_call() -> None:
+    network = PixelNetwork()
+    images = torch.stack([random_image(50, 80, seed) for seed in range(2)])
+    Inference(window=(32, 32), stride=(20, 20), windows_per_batch=4).predict(network, images)
+    assert network.shapes == [(8, 3, 32, 32), (8, 3, 32, 32)]
 
 
 @pytest.mark.parametrize("scales", [(0.5,), (1.5,), (0.4, 0.6, 0.8, 1.0, 1.2)])
@@ -145,8 +172,8 @@ def test_scales_are_averaged(refinenet_like: nn.Module, scales: tuple[float, ...
             logits = refinenet_like.forward_logits(resized)  # type: ignore[operator]
         expected.append(F.interpolate(logits, (70, 90), mode="bilinear")[0].softmax(0))
     mean, inference = torch.stack(expected).mean(0), Inference(scales=scales)
-    torch.testing.assert_close(inference.probabilities(refinenet_like, image), mean, atol=1e-5, rtol=1e-4)
-    best = mean.gather(0, inference.predict(refinenet_like, image).long()[None])[0]
+    torch.testing.assert_close(inference.probabilities(refinenet_like, image[None])[0], mean, atol=1e-5, rtol=1e-4)
+    best = mean.gather(0, inference.predict(refinenet_like, image[None])[0].long()[None])[0]
     torch.testing.assert_close(best, mean.max(0).values, atol=1e-5, rtol=1e-4)
 
 
@@ -154,15 +181,17 @@ def test_flip_averages_both_views(refinenet_like: nn.Module) -> None:
     image = random_image(64, 90)
     flipped_back = network_softmax(refinenet_like, image.flip(-1)).flip(-1)
     expected = (network_softmax(refinenet_like, image) + flipped_back) / 2
-    flipped = Inference(flip=True).probabilities(refinenet_like, image)
+    flipped = Inference(flip=True).probabilities(refinenet_like, image[None])[0]
     torch.testing.assert_close(flipped, expected)
-    torch.testing.assert_close(Inference(flip=True).probabilities(refinenet_like, image.flip(-1)).flip(-1), flipped)
+    torch.testing.assert_close(
+        Inference(flip=True).probabilities(refinenet_like, image.flip(-1)[None])[0].flip(-1), flipped
+    )
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 91)])
 def test_probabilities_sum_to_one(refinenet_like: nn.Module, size: tuple[int, int]) -> None:
     inference = Inference(scales=(0.7, 1.0, 1.6), flip=True, window=(40, 48), stride=(13, 31), windows_per_batch=3)
-    probabilities = inference.probabilities(refinenet_like, random_image(*size))
+    probabilities = inference.probabilities(refinenet_like, random_image(*size)[None])[0]
     assert probabilities.shape == (len(CLASSES), *size)
     torch.testing.assert_close(probabilities.sum(0), torch.ones(size))
 
@@ -170,7 +199,10 @@ def test_probabilities_sum_to_one(refinenet_like: nn.Module, size: tuple[int, in
 def test_windows_equal_resized_image() -> None:
     network, image = PixelNetwork(), random_image(64, 80)
     inference = Inference(scales=(1.5,), window=(24, 30), stride=(24, 30))
-    whole, windowed = Inference(scales=(1.5,)).probabilities(network, image), inference.probabilities(network, image)
+    whole, windowed = (
+        Inference(scales=(1.5,)).probabilities(network, image[None])[0],
+        inference.probabilities(network, image[None])[0],
+    )
     # A pixel between two windows takes its value from the window with its center. So results differ only there.
     inside = torch.ones(64, 80, dtype=torch.bool)
     for edge in (16, 32, 48):
@@ -184,7 +216,9 @@ def test_smp_network_takes_any_size() -> None:
     torch.manual_seed(0)
     network = smp.FPN("resnet18", encoder_weights=None, classes=3).eval()
     inference = Inference(scales=(0.75, 1.0), flip=True, window=(50, 50))
-    torch.testing.assert_close(inference.probabilities(network, random_image(65, 97)).sum(0), torch.ones(65, 97))
+    torch.testing.assert_close(
+        inference.probabilities(network, random_image(65, 97)[None])[0].sum(0), torch.ones(65, 97)
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,7 +287,7 @@ def test_peak_memory_is_one_tensor_and_batch(
     batch = torch.randn(4, 3, 64, 64) if inference.window else image[None]
     with torch.no_grad():
         alone = peak_tensors(lambda: network.forward_logits(batch), tmp_path)
-    peak = peak_tensors(lambda: inference.predict(network, image), tmp_path)
+    peak = peak_tensors(lambda: inference.predict(network, image[None])[0], tmp_path)
     full = 4 * 150 * 128 * 160
     assert peak <= alone + full_tensors * full + 0.1 * full  # 0.1 for views, strips and the mask
     assert peak >= full_tensors * full
@@ -291,7 +325,9 @@ def test_one_number_is_a_square_pair(refinenet_like: nn.Module, stride: int | No
     pair = Inference(window=(32, 32), stride=stride and (stride, stride))
     number = Inference(window=32, stride=stride)
     assert (number.window_size, number.stride_size) == (pair.window_size, pair.stride_size)
-    assert torch.equal(number.probabilities(refinenet_like, image), pair.probabilities(refinenet_like, image))
+    assert torch.equal(
+        number.probabilities(refinenet_like, image[None])[0], pair.probabilities(refinenet_like, image[None])[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -326,11 +362,11 @@ def test_task_predicts_with_its_inference() -> None:
     inference = Inference(scales=(0.5, 1.0), flip=True)
     task = tiny_task(inference=inference).eval()
     sample = tiny_sample((64, 80), seed=3)
-    expected = inference.predict(task.network, task.normalize(sample["image"][None])[0])
+    expected = inference.predict(task.network, task.normalize(sample["image"][None]))[0]
     prediction = task.predict_step(sample, 0)
     assert prediction is not None
     assert torch.equal(prediction, expected)
-    assert not torch.equal(expected, Inference().predict(task.network, task.normalize(sample["image"][None])[0]))
+    assert not torch.equal(expected, Inference().predict(task.network, task.normalize(sample["image"][None]))[0])
 
 
 def test_validation_within_fit_has_its_own_inference(tmp_path: Path) -> None:
@@ -339,8 +375,8 @@ def test_validation_within_fit_has_its_own_inference(tmp_path: Path) -> None:
 
     class Keep(Callback):
         def on_validation_batch_end(self, trainer: Any, task: Any, outputs: Any, batch: Any, *_: Any) -> None:
-            expected = windows.predict(task.network, task.normalize(batch["image"][None])[0])
-            assert torch.equal(outputs["prediction"], expected)
+            expected = windows.predict(task.network, task.normalize(batch[0]["image"][None]))[0]
+            assert torch.equal(outputs["predictions"][0], expected)
             found.append(expected)
 
     task = tiny_task(inference=Inference(flip=True), validation_inference=windows)

@@ -75,11 +75,11 @@ def test_tiles_of_a_pointwise_network_equal_the_whole(size, window, batch, flip,
     image = torch.randn(3, *size, generator=torch.Generator().manual_seed(seed))
     inference = Inference(flip=flip, window=window[0], stride=window[1], windows_per_batch=batch)
     expected = softmax(network, image)
-    found = inference.probabilities(network, image)
+    found = inference.probabilities(network, image[None])[0]
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert network.largest == tuple(min(sides) for sides in zip(size, window[0], strict=True))
-    prediction = inference.predict(network, image)
+    prediction = inference.predict(network, image[None])[0]
     assert (prediction.dtype, tuple(prediction.shape)) == (torch.uint8, size)
     chosen = np.take_along_axis(expected, prediction.numpy().astype(int)[None], axis=0)[0]
     np.testing.assert_allclose(chosen, expected.max(0), atol=1e-5)
@@ -97,7 +97,7 @@ def test_any_views_of_one_color_are_the_color(size, scales, window, flip, seed):
     color = torch.randn(3, 1, 1, generator=torch.Generator().manual_seed(seed))
     side, stride = window or (None, None)
     inference = Inference(tuple(scales), flip, side, stride)
-    found = inference.probabilities(network, color.expand(3, *size).contiguous())
+    found = inference.probabilities(network, color.expand(3, *size).contiguous()[None])[0]
     np.testing.assert_allclose(found, np.broadcast_to(softmax(network, color), (4, *size)), atol=1e-5)
 
 

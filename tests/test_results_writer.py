@@ -116,6 +116,25 @@ def test_matrices_per_image(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("printed")
+def test_several_images_at_a_time_give_the_same_figures(tmp_path: Path):
+    sizes = [SQUARE, SQUARE, (48, 33), (48, 33), SQUARE]
+    data, task = TinyData(val=[tiny_sample(size, seed) for seed, size in enumerate(sizes)]), tiny_task()
+    found, batches = {}, []
+    forward_logits = task.network.forward_logits
+    task.network.forward_logits = lambda images: batches.append(len(images)) or forward_logits(images)  # type: ignore
+    for size in (1, 3, 8):
+        data.eval_batch_size = size
+        folder = tmp_path / str(size)
+        trainer = tiny_trainer(folder, callbacks=[ResultsWriter(), PictureWriter(4)])
+        trainer.validate(task, datamodule=data, verbose=False)
+        assert {path.stem for path in (folder / "pictures").iterdir()} == {"s0", "s1", "s2", "s3"}
+        found[size] = RunFolder(folder).read_results() | {"seconds": None}
+        assert ImageMatrices.load(RunFolder(folder).per_image).names == [f"s{seed}" for seed in range(5)]
+    assert batches == [1, 1, 1, 1, 1, 2, 1, 1, 1, 2, 2, 1]
+    assert found[1] == found[3] == found[8]
+
+
+@pytest.mark.usefixtures("printed")
 def test_refuses_two_images_of_one_name(tmp_path: Path):
     trainer = tiny_trainer(tmp_path, callbacks=[ResultsWriter()])
     twice = TinyData(val=[tiny_sample(SQUARE, seed=3), tiny_sample(SQUARE, seed=3)])

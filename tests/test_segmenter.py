@@ -53,7 +53,7 @@ def test_prediction_has_the_image_size(segmenter: Segmenter, size: tuple[int, in
 )
 def test_prediction_equals_inference(network: nn.Module, inference: Inference):
     segmenter = Segmenter(network, PREPROCESSING, inference)
-    expected = inference.probabilities(network, normalized(rgb())).numpy()
+    expected = inference.probabilities(network, normalized(rgb())[None])[0].numpy()
     probabilities = segmenter.probabilities(rgb())
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)

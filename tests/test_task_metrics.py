@@ -194,7 +194,7 @@ def test_each_image_is_counted_once(tmp_path: Path):
         seen: list[np.ndarray] = []  # noqa: RUF012
 
         def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
-            self.seen.append(outputs["confusion_matrix"].numpy())
+            self.seen.extend(matrix.numpy() for matrix in outputs["confusion_matrices"])
 
     seen, matrices, task = Validations(), Matrices(), tiny_task()
     tiny_trainer(tmp_path, callbacks=[seen, matrices]).validate(task, datamodule=TinyData(), verbose=False)

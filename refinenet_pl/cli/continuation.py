@@ -32,6 +32,7 @@ UNRELATED = (
 
 APPLIED = (
     *("trainer", "checkpoint", "data.init_args.root", "data.init_args.batch_size"),
+    "data.init_args.eval_batch_size",
     *("model.optimizer.init_args", "model.encoder_lr_factor", "model.schedule"),
     *("model.inference", "model.validation_inference", "model.compile", "model.channels_last"),
 )

@@ -28,22 +28,24 @@ class TrainingLoader(DataLoader[Any]):
             start = time.perf_counter()
 
 
-def evaluation_loader(dataset: Dataset[Any], num_workers: int) -> DataLoader[Any]:
-    """Return a loader that yields each sample on exactly one device, one per step, without a batch axis.
+def evaluation_loader(dataset: Dataset[Any], num_workers: int, batch_size: int | None = None) -> DataLoader[Any]:
+    """Return a loader that yields each sample on exactly one device.
 
-    A sample alone in its step is neither resized nor padded to the size of others, and no metric depends on which
-    samples share a batch.
+    Samples are neither resized nor padded to the size of others, so that no metric depends on which samples share a
+    step.
 
     Args:
         dataset: Samples of any sizes.
         num_workers: Processes that read them; 0 reads in this process.
+        batch_size: Largest number of samples per step, which come as a list. None: single samples without a list.
 
     Raises:
         UserError: There are fewer samples than devices.
     """
     return DataLoader(
         dataset,
-        batch_size=None,
+        batch_size=batch_size,
+        collate_fn=None if batch_size is None else list,
         sampler=evaluation_sampler(dataset),  # type: ignore[arg-type]
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),

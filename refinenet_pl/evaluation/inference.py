@@ -1,4 +1,4 @@
-"""Predict a normalized image at its own size: at once or in windows, at several scales, with flips."""
+"""Predict normalized images at their own size: at once or in windows, at several scales, with flips."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Inference:
     The default is a single view: the whole image, once. Several views (scales, flips) and windows are averaged as
     softmax probabilities: first over the windows of a view that cover a pixel, then over the views.
 
-    Peak memory is one batch of windows plus one float32 [C, H, W] tensor. A single view needs only the batch if the
-    network has `forward_logits`. Other networks return logits at the view's size.
+    Peak memory is one batch of windows plus one float32 [N, C, H, W] tensor for N images. A single view needs only the
+    batch if the network has `forward_logits`. Other networks return logits at the view's size.
 
     Attributes:
         scales: Factors that the image is resized by. The authors of RefineNet use 0.4, 0.6, 0.8, 1.0, 1.2.
@@ -29,7 +29,7 @@ class Inference:
             are cut to the image. None: no windows.
         stride: Distance between windows: one number, or down and across. The last windows end at the image border.
             None: two thirds of the window.
-        windows_per_batch: Number of windows per network call.
+        windows_per_batch: Number of windows of each image per network call.
 
     Raises:
         UserError: A value is out of range.
@@ -66,66 +66,74 @@ class Inference:
         return _pair("stride", self.stride)
 
     @torch.no_grad()
-    def predict(self, network: nn.Module, image: Tensor) -> Tensor:
+    def predict(self, network: nn.Module, images: Tensor) -> Tensor:
         """Return the most probable class of each pixel.
 
         Args:
             network: Maps images [N, 3, h, w] to logits [N, C, h, w], in evaluation mode, C at most 256. If it has
                 `forward_logits`, that is called instead, and the logits are resized here.
-            image: Normalized image, float [3, H, W].
+            images: Normalized images, float [N, 3, H, W].
 
         Returns:
-            Class indices, uint8 [H, W].
+            Class indices, uint8 [N, H, W].
         """
-        if self.flip or len(self.scales) > 1 or self._windows_overlap(image):
-            return most_probable(self.probabilities(network, image))
+        if self.flip or len(self.scales) > 1 or self._windows_overlap(images):
+            return torch.stack([most_probable(scores) for scores in self.probabilities(network, images)])
         # Each pixel has one prediction: no average, and no softmax, which does not change the most probable class.
-        classes = torch.empty(image.shape[-2:], dtype=torch.uint8, device=image.device)
-        for logits, windows in self._window_batches(network, image):
-            for index, (rows, columns) in enumerate(windows):
-                covered = classes[rows.pixels, columns.pixels]
-                for strip_rows, strip in WindowLogits(logits[index], rows, columns).strips():
+        classes = torch.empty(len(images), *images.shape[-2:], dtype=torch.uint8, device=images.device)
+        for batch in self._window_batches(network, images):
+            for index, window in batch:
+                covered = classes[index, window.rows.pixels, window.columns.pixels]
+                for strip_rows, strip in window.strips():
                     covered[strip_rows] = most_probable(strip)
         return classes
 
     @torch.no_grad()
-    def probabilities(self, network: nn.Module, image: Tensor) -> Tensor:
-        """Return the averaged softmax probabilities, float32 [C, H, W]; see `predict` for the arguments."""
+    def probabilities(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Return the averaged softmax probabilities, float32 [N, C, H, W]; see `predict` for the arguments."""
         views = len(self.scales) * (2 if self.flip else 1)
         total = torch.empty(0)
-        for logits, windows in self._window_batches(network, image):
-            if total.numel() == 0:
-                total = torch.zeros(logits.shape[1], *image.shape[-2:], device=image.device)
-            for index, (rows, columns) in enumerate(windows):
-                WindowLogits(logits[index], rows, columns).add_to(total, views)
-            del logits  # free it before the next batch
+        for batch in self._window_batches(network, images):
+            for index, window in batch:
+                if total.numel() == 0:
+                    total = torch.zeros(len(images), len(window.logits), *images.shape[-2:], device=images.device)
+                window.add_to(total[index], views)
+            del batch, window  # free the logits before the next batch
         return total
 
-    def _window_batches(
-        self, network: nn.Module, image: Tensor
-    ) -> Iterator[tuple[Tensor, list[tuple[AxisWindow, AxisWindow]]]]:
-        """Yield the logits of N windows at a time, [N, C, h, w], and the rows and columns of these windows."""
+    def _window_batches(self, network: nn.Module, images: Tensor) -> Iterator[list[tuple[int, WindowLogits]]]:
+        """Yield the windows of one network call at a time: the index of the image, and its logits."""
+        count = len(images)
         for scale, flipped in product(self.scales, (False, True) if self.flip else (False,)):
-            view = resize(image, scale)
-            windows = list(product(self._axis_windows(0, scale, image), self._axis_windows(1, scale, image)))
+            view = resize(images, scale)
+            windows = list(product(self._axis_windows(0, scale, images), self._axis_windows(1, scale, images)))
             for first in range(0, len(windows), self.windows_per_batch):
                 batch = windows[first : first + self.windows_per_batch]
-                inputs = torch.stack([view[:, rows.window, columns.window] for rows, columns in batch])
-                yield (
-                    compute_logits(network, inputs.flip(-1)).flip(-1) if flipped else compute_logits(network, inputs),
-                    batch,
+                inputs = torch.cat([view[:, :, rows.window, columns.window] for rows, columns in batch])
+                logits = (
+                    compute_logits(network, inputs.flip(-1)).flip(-1) if flipped else compute_logits(network, inputs)
                 )
+                yield [
+                    (index, WindowLogits(logits[position * count + index], rows, columns))
+                    for position, (rows, columns) in enumerate(batch)
+                    for index in range(count)
+                ]
+                del logits  # free it before the next batch
 
-    def _windows_overlap(self, image: Tensor) -> bool:
+    def _windows_overlap(self, images: Tensor) -> bool:
         """Whether two windows of the first scale cover one pixel."""
-        windows = [*self._axis_windows(0, self.scales[0], image), *self._axis_windows(1, self.scales[0], image)]
-        return any(bool((window.weight < 1).any()) for window in windows)
+        return any(
+            sum(window.pixels.stop - window.pixels.start for window in self._axis_windows(axis, self.scales[0], images))
+            > images.shape[2 + axis]
+            for axis in (0, 1)
+        )
 
-    def _axis_windows(self, axis: int, scale: float, image: Tensor) -> list[AxisWindow]:
-        resized = resized_length(image.shape[1 + axis], scale)
+    def _axis_windows(self, axis: int, scale: float, images: Tensor) -> list[AxisWindow]:
+        length = images.shape[2 + axis]
+        resized = resized_length(length, scale)
         side = self.window_size[axis] if self.window_size else resized
         stride = self.stride_size[axis] if self.stride_size else -(-2 * side // 3)
-        return split_axis(resized, image.shape[1 + axis], side, stride, image.device)
+        return split_axis(resized, length, side, stride, images.device)
 
 
 def _pair(name: str, value: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -150,12 +158,12 @@ def resized_length(length: int, scale: float) -> int:
     return length if scale == 1 else max(1, round(length * scale))
 
 
-def resize(image: Tensor, scale: float) -> Tensor:
-    """Resize an image [3, H, W] by a factor, in the same way as training does."""
+def resize(images: Tensor, scale: float) -> Tensor:
+    """Resize images [N, 3, H, W] by a factor, in the same way as training does."""
     if scale == 1:
-        return image
-    size = [resized_length(side, scale) for side in image.shape[-2:]]
-    return F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=scale < 1)[0]
+        return images
+    size = [resized_length(side, scale) for side in images.shape[-2:]]
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=scale < 1)
 
 
 def compute_logits(network: nn.Module, images: Tensor) -> Tensor:

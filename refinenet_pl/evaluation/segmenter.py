@@ -1,5 +1,7 @@
 """A trained network together with its preprocessing and inference: from an image to its segmentation."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +80,7 @@ class Segmenter:
         Raises:
             UserError: The image cannot be read, or has an unsupported type or shape.
         """
-        return self.inference.probabilities(self.network, self._normalized(to_tensor(image))).cpu().numpy()
+        return self.inference.probabilities(self.network, self._normalized(to_tensor(image)[None]))[0].cpu().numpy()
 
     def overlay(self, image: ImageLike, opacity: float = 0.5) -> Image.Image:
         """Return the image blended with the colors of the predicted classes.
@@ -107,12 +109,26 @@ class Segmenter:
         Returns:
             Class indices, uint8 [H, W], on the network's device.
         """
-        return (inference or self.inference).predict(self.network, self._normalized(image))
+        return self.predict_tensors([image], inference)[0]
 
-    def _normalized(self, image: Tensor) -> Tensor:
+    def predict_tensors(self, images: Sequence[Tensor], inference: Inference | None = None) -> list[Tensor]:
+        """Predict several images. Neighbors of the same size share their network calls.
+
+        Args:
+            images: uint8 [3, H, W] each, on any device.
+            inference: Used instead of the segmenter's own.
+
+        Returns:
+            For each image the class indices, uint8 [H, W], on the network's device.
+        """
+        inference = inference or self.inference
+        groups = [torch.stack(list(group)) for _, group in groupby(images, key=lambda image: image.shape)]
+        return [mask for group in groups for mask in inference.predict(self.network, self._normalized(group))]
+
+    def _normalized(self, images: Tensor) -> Tensor:
         # The network's owner, for example Lightning, may have moved it since.
         device = next(self.network.parameters(), self.normalize.mean).device
-        return self.normalize.to(device)(image[None].to(device))[0]
+        return self.normalize.to(device)(images.to(device))
 
 
 def to_tensor(image: ImageLike) -> Tensor:

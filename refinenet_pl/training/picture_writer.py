@@ -40,15 +40,17 @@ class PictureWriter(Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: dict[str, Any],
+        batch: list[dict[str, Any]],
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the first samples of the main process."""
-        if trainer.is_global_zero and len(self.panels) < self.count:
-            image = batch["image"].permute(1, 2, 0).cpu().numpy()
-            prediction = outputs["prediction"].cpu().numpy()
-            self.panels[batch["name"]] = (image, batch["mask"].cpu().numpy(), prediction)
+        if not trainer.is_global_zero:
+            return
+        missing = self.count - len(self.panels)
+        for sample, prediction in zip(batch[:missing], outputs["predictions"], strict=False):
+            image = sample["image"].permute(1, 2, 0).cpu().numpy()
+            self.panels[sample["name"]] = (image, sample["mask"].cpu().numpy(), prediction.cpu().numpy())
 
     @rank_zero_only
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]

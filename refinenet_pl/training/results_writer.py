@@ -60,11 +60,11 @@ class ResultsWriter(Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: dict[str, Tensor],
-        batch: dict[str, Any],
+        outputs: dict[str, list[Tensor]],
+        batch: list[dict[str, Any]],
         *_: Any,
     ) -> None:
-        """Count one image, except within `fit`."""
+        """Count the images, except within `fit`."""
         if trainer.state.fn == "validate":
             self._count(outputs, batch)
 
@@ -72,17 +72,19 @@ class ResultsWriter(Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: dict[str, Tensor],
-        batch: dict[str, Any],
+        outputs: dict[str, list[Tensor]],
+        batch: list[dict[str, Any]],
         *_: Any,
     ) -> None:
-        """Count one image."""
+        """Count the images."""
         self._count(outputs, batch)
 
-    def _count(self, outputs: dict[str, Tensor], sample: dict[str, Any]) -> None:
-        self.images.add(sample["name"], outputs["confusion_matrix"].cpu(), sample["mask"].cpu())
-        self.boundary.update(outputs["prediction"], sample["mask"])
-        self.trimap.update(outputs["prediction"], sample["mask"])
+    def _count(self, outputs: dict[str, list[Tensor]], samples: list[dict[str, Any]]) -> None:
+        results = zip(samples, outputs["predictions"], outputs["confusion_matrices"], strict=True)
+        for sample, prediction, matrix in results:
+            self.images.add(sample["name"], matrix.cpu(), sample["mask"].cpu())
+            self.boundary.update(prediction, sample["mask"])
+            self.trimap.update(prediction, sample["mask"])
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the metrics, except within `fit`."""

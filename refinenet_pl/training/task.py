@@ -120,16 +120,17 @@ class SegmentationTask(pl.LightningModule):
         self.log("lr", self.trainer.optimizers[0].param_groups[-1]["lr"], prog_bar=True)
         return loss
 
-    def validation_step(self, sample: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Evaluate one sample {"image": uint8 [3, H, W], "mask": uint8 [H, W]}.
+    def validation_step(self, samples: list[dict[str, Any]], batch_idx: int) -> dict[str, list[Tensor]]:
+        """Evaluate samples {"image": uint8 [3, H, W], "mask": uint8 [H, W]} of any sizes.
 
         Returns:
-            For callbacks: "prediction", uint8 [H, W], and "confusion_matrix" of this image, int64 [C, C].
+            For callbacks, for each sample: "predictions", uint8 [H, W], and "confusion_matrices", int64 [C, C].
         """
         inference = self.validation_inference if self.trainer.state.fn == "fit" else None
-        prediction = self.segmenter.predict_tensor(sample["image"], inference)
-        # The metric adds this image to its sum and returns the matrix of this image alone.
-        return {"prediction": prediction, "confusion_matrix": self.confusion(prediction, sample["mask"])}
+        predictions = self.segmenter.predict_tensors([sample["image"] for sample in samples], inference)
+        # The metric adds an image to its sum and returns the matrix of this image alone.
+        matrices = [self.confusion(mask, sample["mask"]) for mask, sample in zip(predictions, samples, strict=True)]
+        return {"predictions": predictions, "confusion_matrices": matrices}
 
     def on_validation_epoch_start(self) -> None:
         """Reset the confusion matrix."""

@@ -48,7 +48,8 @@ class Validations(pl.Callback):
         self.pairs.append([])
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
-        self.pairs[-1].append((outputs["prediction"].numpy(), batch["mask"].numpy()))
+        for prediction, sample in zip(outputs["predictions"], batch, strict=True):
+            self.pairs[-1].append((prediction.numpy(), sample["mask"].numpy()))
 
     def on_validation_end(self, trainer, pl_module):
         self.logged.append({name: float(value) for name, value in trainer.callback_metrics.items()})
