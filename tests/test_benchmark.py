@@ -15,6 +15,7 @@ from helpers.commands import refinenet_process
 from helpers.fake_data import make_camvid
 from torch import nn
 
+import refinenet_pl
 from refinenet_pl.benchmarks.machine import Rates, measure_rates
 from refinenet_pl.benchmarks.memory import reset_peak_memory
 from refinenet_pl.benchmarks.peers import LogitsOnly, make_peer
@@ -23,6 +24,8 @@ from refinenet_pl.benchmarks.timing import Timing, time_in_turn
 from refinenet_pl.benchmarks.work import FORWARD, moved_bytes, operations
 from refinenet_pl.cli.benchmark_data import verdict
 from refinenet_pl.cli.benchmark_source import Variant
+from refinenet_pl.deployment.network import DeployableNetwork
+from refinenet_pl.deployment.writing import write
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.evaluation.memory import peak_memory
@@ -52,7 +55,7 @@ def measure(folder: Path, *options: str, network: Sequence[str] = NETWORK) -> di
 
 
 def gigaflops(network: nn.Module, image: torch.Tensor, inference: Inference) -> float:
-    return operations(lambda: inference.predict(network, image)) / 1e9
+    return operations(lambda: inference.predict(network, image[None])) / 1e9
 
 
 def test_output_appends_rows(tmp_path: Path) -> None:
@@ -159,6 +162,23 @@ def test_checkpoints_and_experiments(network: nn.Module, tmp_path: Path) -> None
     (tmp_path / "rows.csv").unlink()
     row = measure(tmp_path, "--experiment", *files, "--size=[64,96]", network=())
     assert (row["network"], row["classes"]) == ("RefineNet", "11")
+
+
+def test_exported_files(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "best.ckpt", small_network(), run_settings())
+    segmenter = refinenet_pl.load(checkpoint)
+    write(DeployableNetwork(segmenter), segmenter.class_names, tmp_path / "small.pt2", "torch-export")
+    words = (f"--ckpt_path={checkpoint}", "--exported", str(tmp_path / "small.pt2"), "--batch_size=2", "--size=[64,96]")
+    measure(tmp_path, *words, network=())
+    network, file = rows_of(tmp_path / "rows.csv")
+    assert (file["name"], file["network"], file["variant"]) == ("small.pt2", "exported", "pt2")
+    for key in ("batch_size", "height", "width", "classes"):
+        assert file[key] == network[key]
+    assert (network["batch_size"], network["height"], network["width"]) == ("2", "64", "96")
+    assert float(network["times_faster"]) == 1
+    assert float(file["seconds"]) > 0
+    assert file["gflops"] == file["floor_seconds"] == file["floor_share"] == ""
+    assert float(network["full_logits_mb"]) == pytest.approx(4 * 2 * int(file["classes"]) * 64 * 96 / 1e6, abs=0.1)
 
 
 def test_nothing_to_measure(tmp_path: Path) -> None:

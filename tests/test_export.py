@@ -11,6 +11,7 @@ import pytest
 import torch
 from helpers.checkpoints import run_settings, small_network, write_checkpoint
 from helpers.commands import refinenet
+from helpers.fake_data import blocks, save_image
 from torch import nn
 
 import refinenet_pl
@@ -19,6 +20,7 @@ from refinenet_pl.deployment.network import DeployableNetwork
 from refinenet_pl.deployment.running import SUFFIXES
 from refinenet_pl.deployment.writing import write
 from refinenet_pl.errors import Fault, UserError
+from refinenet_pl.images import read_image
 
 FORMATS = ["torch-export", "onnx", "openvino"]
 
@@ -60,6 +62,41 @@ def check_plain_onnx(file: Path, class_names: list[str]) -> None:
     (images,) = session.get_inputs()
     assert (images.name, images.type) == ("images", "tensor(uint8)")
     assert all(isinstance(images.shape[axis], str) for axis in (0, 2, 3))
+
+
+def test_int8_is_calibrated_on_images(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segmenter, generator = refinenet_pl.load(checkpoint), np.random.default_rng(0)
+    differing = []
+    for index, size in enumerate([(64, 96), (70, 50), (64, 96)]):
+        save_image(tmp_path / "images" / f"{index}.png", blocks(size, range(12), seed=index))
+    words = ("--format", "onnx", "--output", tmp_path / "int8.onnx", "--int8_images", tmp_path / "images")
+    assert refinenet(monkeypatch, "export", checkpoint, *words) == 0
+    printed = capsys.readouterr().out
+    exported = load_exported(tmp_path / "int8.onnx")
+    assert exported.class_names == segmenter.class_names
+    for index in range(3):
+        image = read_image(tmp_path / "images" / f"{index}.png")
+        differing.append((exported(image[None])[0].argmax(0).numpy() != segmenter.predict(image)).ravel())
+    share = np.concatenate(differing).mean()
+    assert f"INT8; pixels of the 3 images with another class: {100 * share:.2f} %" in printed
+    assert 0 < share < 0.15
+    image = torch.from_numpy(generator.integers(0, 256, (2, 3, 75, 51), np.uint8))
+    assert exported(image).shape == (2, len(segmenter.class_names), 75, 51)
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert "QuantizeLinear" in {node.op_type for node in model.graph.node}
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
+    assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.INT8}
+
+
+def test_int8_is_for_onnx(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refinenet(monkeypatch, "export", checkpoint, "--format", "openvino", "--int8_images", tmp_path) == 2
+    assert "--int8_images: found --format openvino; expected --format onnx" in capsys.readouterr().err
+    assert refinenet(monkeypatch, "export", checkpoint, "--format", "onnx", "--int8_images", tmp_path / "no") == 2
+    assert "no such file or folder; expected image files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

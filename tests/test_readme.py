@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from helpers.commands import TINY_NETWORK, TINY_TRAINER, only_run, refinenet
+from helpers.fake_data import make_camvid
 from PIL import Image
 
+from refinenet_pl import load
 from refinenet_pl.cli.main import COMMANDS, split_command
 from refinenet_pl.data.camvid import CAMVID
+from refinenet_pl.deployment.network import DeployableNetwork
+from refinenet_pl.deployment.writing import write
 from refinenet_pl.networks import LightWeightRefineNet
 from refinenet_pl.networks.encoders import IMAGENET_MEAN, IMAGENET_STD
 from refinenet_pl.preprocessing import Preprocessing
@@ -76,8 +81,19 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, weights):
+    segmenter = load(weights)
+    segmenter.network = torch.nn.Conv2d(3, len(CAMVID), 1)  # small, because exporting takes long
+    path = tmp_path_factory.mktemp("exported") / "refinenet.onnx"
+    write(DeployableNetwork(segmenter, argmax=True), segmenter.class_names, path, "onnx")
+    return path
+
+
 @pytest.mark.parametrize(("page", "block"), blocks("python"), ids=lambda text: text[:40])
-def test_python_runs(page, block, weights, tmp_path, monkeypatch):
+def test_python_runs(page, block, weights, exported, tmp_path, monkeypatch):
+    make_camvid(tmp_path / "data" / "camvid")
+    (tmp_path / "refinenet.onnx").symlink_to(exported)
     (tmp_path / "runs" / "voc_refinenet").mkdir(parents=True)
     (tmp_path / "runs" / "voc_refinenet" / "RUN").symlink_to(weights)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(tmp_path / "photo.jpg")

@@ -17,8 +17,14 @@ from refinenet_pl.version import __version__
 Row = dict[str, Any]
 
 
-def timing_columns(timing: Timing, reference: Timing, floor: float) -> Row:
-    """Return the columns of a time: median, quartiles, how many times faster than the reference, share of the floor."""
+def timing_columns(timing: Timing, reference: Timing, floor: float | None) -> Row:
+    """Return the columns of a time: median, quartiles, how many times faster than the reference, share of the floor.
+
+    Args:
+        timing: The time.
+        reference: Another time.
+        floor: The least time that this machine needs, in seconds; None if it is unknown.
+    """
     low, high = timing.quartiles
     return {
         "seconds": round(timing.median, 6),
@@ -26,8 +32,8 @@ def timing_columns(timing: Timing, reference: Timing, floor: float) -> Row:
         "seconds_high": round(high, 6),
         "repeats": len(timing.seconds),
         "times_faster": round(reference.median / timing.median, 3),
-        "floor_seconds": round(floor, 6),
-        "floor_share": round(floor / timing.median, 3),
+        "floor_seconds": None if floor is None else round(floor, 6),
+        "floor_share": None if floor is None else round(floor / timing.median, 3),
     }
 
 
@@ -45,17 +51,16 @@ def machine_columns(device: str, busy: bool) -> Row:
 
 def show(rows: Sequence[Row], title: str) -> None:
     """Print the times of the rows as a table."""
-    table = Table("", "variant", title=title)
+    table = Table("", title=title)
     for heading in ("median", "quartiles", "times faster", "of floor", "memory"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
-            row["name"],
-            row["variant"],
+            ", ".join(filter(None, (row["name"], row["variant"]))),
             duration(row["seconds"]),
             f"{duration(row['seconds_low'])} to {duration(row['seconds_high'])}",
             f"{row['times_faster']:.2f}",
-            f"{100 * row['floor_share']:.0f} %",
+            "" if row["floor_share"] is None else f"{100 * row['floor_share']:.0f} %",
             "" if row["peak_memory_mb"] is None else f"{row['peak_memory_mb']:.0f} MB",
         )
     Console(markup=False).print(table)

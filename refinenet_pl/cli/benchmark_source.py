@@ -120,7 +120,7 @@ def expand_options(args: list[str], keys: Mapping[str, str]) -> list[str]:
     """Expand options that are easier to write than those of the parser.
 
     - `--experiment FILE ...` becomes a `--config` with the options of a benchmark that these files hold.
-    - `--against CALL`, which may come several times, and `--ckpt_path PATH ...` become lists.
+    - `--against CALL`, which may come several times, `--ckpt_path PATH ...` and `--exported FILE ...` become lists.
 
     Args:
         args: The words of the command.
@@ -132,9 +132,10 @@ def expand_options(args: list[str], keys: Mapping[str, str]) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--experiment", nargs="+", default=[])
     parser.add_argument("--ckpt_path", nargs="+", default=[])
+    parser.add_argument("--exported", nargs="+", default=[])
     parser.add_argument("--against", action="append", default=[])
     given, rest = parser.parse_known_args(args)
-    lists = {"ckpt_path": given.ckpt_path, "against": given.against}
+    lists = {"ckpt_path": given.ckpt_path, "exported": given.exported, "against": given.against}
     rest += [f"--{name}={json.dumps(values)}" for name, values in lists.items() if values]
     if not given.experiment:
         return rest
