@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from helpers.commands import fit_options, only_run, refinenet
 
@@ -14,7 +15,8 @@ from refinenet_pl.cli.allocator import keep_freed_memory
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import read_json
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.training import threads
+from refinenet_pl.training import cpu_precision, threads
+from refinenet_pl.training.cpu_precision import bf16_slowdown, warn_of_slow_bf16
 from refinenet_pl.training.threads import fastest_threads, measure_threads, use_threads
 
 
@@ -56,6 +58,34 @@ def test_fewer_threads_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert use_threads(None) == 1  # not measured
     assert capsys.readouterr().out == ""
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("precision", "ratio", "told"),
+    [("bf16-mixed", 4.52, True), ("bf16-true", 1.3, True), ("bf16-mixed", 0.4, False), ("32-true", 9.0, False)],
+)
+def test_slow_bf16_is_told(
+    precision: str, ratio: float, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cpu_precision, "bf16_slowdown", lambda: ratio)
+    warn_of_slow_bf16(precision)
+    words = capsys.readouterr().out
+    assert words.count("\n") == told
+    assert (f"takes {ratio:.1f} times as long as in float32" in words) == told
+    assert ("--trainer.precision=32-true is faster" in words) == told
+
+
+def test_the_ratio_is_that_of_two_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    real = F.conv2d
+
+    def slow(image: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
+        clock[0] += 3.0 if image.dtype == torch.bfloat16 else 2.0
+        return real(image, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cpu_precision.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(cpu_precision.F, "conv2d", slow)
+    assert bf16_slowdown() == pytest.approx(1.5)
 
 
 def test_a_run_of_a_larger_machine(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ from refinenet_pl.files import expand
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.checkpoints import RunCheckpoints
+from refinenet_pl.training.cpu_precision import warn_of_slow_bf16
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.schedules import Poly
 from refinenet_pl.training.task import SegmentationTask
@@ -148,6 +149,7 @@ class TrainingCLI(LightningCLI):
         if runs_alone_on_cpu(config.trainer):
             earlier = None if self.start.new else self.start.folder.read_config().get("threads")
             config.threads = self.saved["threads"] = use_threads(earlier if config.threads is None else config.threads)
+            warn_of_slow_bf16(config.trainer.precision)
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
             set_up_wandb(config, self.run_folder, self.start.run_id)
