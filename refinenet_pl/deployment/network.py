@@ -20,9 +20,8 @@ class DeployableNetwork(nn.Module):
 
     def __init__(self, segmenter: Segmenter, argmax: bool = False) -> None:
         super().__init__()
-        self.network = segmenter.network.to(memory_format=torch.contiguous_format)
-        # The formats have their own layouts.
-        self.normalize = Normalize(segmenter.preprocessing, torch.contiguous_format)
+        self.network = segmenter.network.to(memory_format=torch.channels_last)
+        self.normalize = Normalize(segmenter.preprocessing, torch.channels_last)
         self.argmax = argmax
 
     def forward(self, images: Tensor) -> Tensor:

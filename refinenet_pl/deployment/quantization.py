@@ -62,7 +62,14 @@ def write_int8(network: DeployableNetwork, class_names: Sequence[str], path: Pat
         images = (read_image(file, upright=True) for file in tracked)
         with atomic_write(path) as temporary:
             quantization.quantize_static(
-                prepared, temporary, CalibrationImages(images), per_channel=True, op_types_to_quantize=QUANTIZED
+                prepared,
+                temporary,
+                CalibrationImages(images),
+                op_types_to_quantize=QUANTIZED,
+                per_channel=True,
+                # Unsigned activations with signed weights: x86 CPUs multiply them in one instruction.
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
             )
     return _difference(network, path, files)
 

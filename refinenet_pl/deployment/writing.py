@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -73,7 +74,9 @@ def _program(network: DeployableNetwork) -> torch.export.ExportedProgram:
 
 def _write_torch_export(network: DeployableNetwork, names: str, path: Path) -> None:
     program = _program(network)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file, warnings.catch_warnings():
+        # Of weights in the channels-last layout, each of which has its own storage.
+        warnings.filterwarnings("ignore", message="No complete tensor found")
         torch.export.save(program, file, extra_files={CLASSES: names})
 
 
