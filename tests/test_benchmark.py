@@ -16,6 +16,7 @@ from helpers.fake_data import make_camvid
 from torch import nn
 
 import refinenet_pl
+from refinenet_pl.benchmarks import timing
 from refinenet_pl.benchmarks.machine import Rates, measure_rates
 from refinenet_pl.benchmarks.memory import reset_peak_memory
 from refinenet_pl.benchmarks.peers import LogitsOnly, make_peer
@@ -352,3 +353,16 @@ def test_verdict() -> None:
     rows += [{"workers": workers, "images_per_second": rate} for workers, rate in ((0, 10), (2, 25), (4, 40))]
     assert verdict(20, rows) == "the step takes 20.0 images/s: 2 workers are enough"
     assert "4 workers give 40.0: the device would wait 20 % of the time" in verdict(50, rows)
+
+
+@pytest.mark.parametrize(
+    ("load", "threads", "busy"), [(0.9, 1, False), (1.6, 1, True), (1.6, 2, True), (1.1, 2, False)]
+)
+def test_other_work_is_told(
+    load: float, threads: int, busy: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(timing.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(timing, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(timing.torch, "get_num_threads", lambda: threads)
+    assert timing.warn_if_busy() == busy
+    assert (f"the machine is busy (load {load:.1f} on 2 CPUs)" in capsys.readouterr().err) == busy

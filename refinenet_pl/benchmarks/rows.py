@@ -51,7 +51,8 @@ def machine_columns(device: str, busy: bool) -> Row:
 
 def show(rows: Sequence[Row], title: str) -> None:
     """Print the times of the rows as a table."""
-    table = Table("", title=title)
+    table = Table(title=title)
+    table.add_column("", overflow="fold")
     for heading in ("median", "quartiles", "times faster", "of floor", "memory"):
         table.add_column(heading, justify="right")
     for row in rows:

@@ -65,10 +65,14 @@ def wait_for(device: str) -> None:
         torch.mps.synchronize()
 
 
+SPARE = 0.25
+"""Load that a command before this one may have left."""
+
+
 def warn_if_busy() -> bool:
     """Return whether other work kept the CPUs busy in the last minute, and then print a warning."""
     load, cpus = os.getloadavg()[0], usable_cpus()
-    if load <= cpus / 2:
+    if load <= max(cpus - torch.get_num_threads(), cpus / 2) + SPARE:
         return False
     print(
         f"warning: the machine is busy (load {load:.1f} on {cpus} CPUs): compare ratios, not seconds", file=sys.stderr

@@ -62,8 +62,9 @@ def run(name: str, args: list[str]) -> None:
     rows = sample_rows(module, cache_dir, jitter, options.repeats) + loader_rows(
         module, options.workers, options.repeats
     )
-    for row in rows:
-        row |= machine_columns("cpu", busy)
+    height, width = module.dataset("train")[0]["image"].shape[-2:]
+    about = {"data": type(module).__name__, "crop_height": height, "crop_width": width}
+    rows = [{**about, **row, **machine_columns("cpu", busy)} for row in rows]
     show(rows, f"input: {len(module.dataset('train'))} training samples of {type(module).__name__}")
     if "network" in config.get("model", {}):
         words = ["--experiment", *options.experiment, "--repeats", str(options.repeats)]
