@@ -79,9 +79,9 @@ def test_the_ratio_is_that_of_two_times(monkeypatch: pytest.MonkeyPatch) -> None
     clock = [0.0]
     real = F.conv2d
 
-    def slow(image: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
+    def slow(image: torch.Tensor, weight: torch.Tensor, padding: int) -> torch.Tensor:
         clock[0] += 3.0 if image.dtype == torch.bfloat16 else 2.0
-        return real(image, *args, **options)  # type: ignore[arg-type]
+        return real(image, weight, padding=padding)
 
     monkeypatch.setattr(cpu_precision.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(cpu_precision.F, "conv2d", slow)
