@@ -58,7 +58,7 @@ ROWS = [
     BadInput("spawned processes", "fit {fit} --trainer.strategy=ddp_spawn", ("ddp_spawn", "expected ddp")),
     BadInput("numbers of devices on a CPU", "fit {fit} --trainer.devices=[0,1]", ("Trainer", "devices")),
     BadInput("negative workers", "fit {fit} --data.num_workers=-1", ("num_workers",), trains=True),
-    BadInput("no batch", "fit {fit} --data.batch_size=0", ("batch_size=0",), trains=True),
+    BadInput("no batch", "fit {fit} --data.batch_size=0", ("data.batch_size is 0; expected 1 or more",)),
     BadInput("negative rate", "fit {fit} --model.optimizer.lr=-1", ("SGD: Invalid learning rate: -1",), trains=True),
     BadInput(
         "rare validation", "fit {fit} --trainer.val_check_interval=100", ("val_check_interval", "(100)"), trains=True
