@@ -59,13 +59,14 @@ class MeasuredNetwork:
     def costs(self) -> Row:
         """Return the columns without times."""
         count, _, height, width = self.shape
-        idle = reset_peak_memory(self.device)
-        try:
+        try:  # once before memory is measured, because libraries allocate in the first call
             classes = run_one_batch(self.network, self.images, self.subject.inference)
         except (RuntimeError, ValueError) as error:
             raise UserError(
                 f"{self.name}: cannot predict {count} x {height} x {width} pixels, {self.variant} ({error})"
             ) from error
+        idle = reset_peak_memory(self.device)
+        run_one_batch(self.network, self.images, self.subject.inference)
         batch_memory = peak_memory(self.device) - idle
         self.predict()
         peak = peak_memory(self.device) - idle
@@ -110,6 +111,7 @@ class MeasuredFile:
 
     def costs(self) -> Row:
         """Return the columns without times."""
+        self.predict()  # once before memory is measured, because libraries allocate in the first call
         idle = reset_peak_memory(self.device)
         self.predict()
         peak = peak_memory(self.device) - idle
