@@ -12,7 +12,7 @@ from refinenet_pl.benchmarks.memory import reset_peak_memory
 from refinenet_pl.benchmarks.rows import Row, csv_value
 from refinenet_pl.benchmarks.work import FORWARD, moved_bytes, operations
 from refinenet_pl.cli.benchmark_source import Variant, network_columns
-from refinenet_pl.deployment.running import load_exported
+from refinenet_pl.deployment.running import classes_of, load_exported
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.inference import Inference, compute_logits
 from refinenet_pl.evaluation.memory import peak_memory
@@ -103,8 +103,7 @@ class MeasuredFile:
 
     def predict(self) -> torch.Tensor:
         """Return the classes of the images."""
-        output = self.exported(self.images)
-        return output if output.dtype == torch.uint8 else output.max(dim=1).indices
+        return classes_of(self.exported(self.images))
 
     def floor(self, costs: Row) -> None:
         """Return None: unknown."""

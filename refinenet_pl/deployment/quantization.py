@@ -10,7 +10,7 @@ from torch import Tensor
 
 from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.deployment.network import DeployableNetwork
-from refinenet_pl.deployment.running import library, load_exported
+from refinenet_pl.deployment.running import classes_of, library, load_exported
 from refinenet_pl.deployment.writing import write
 from refinenet_pl.files import atomic_write
 from refinenet_pl.images import read_image
@@ -55,12 +55,12 @@ def write_int8(network: DeployableNetwork, class_names: Sequence[str], path: Pat
         UserError: An image cannot be read, or a library of the format is not installed.
     """
     quantization, shapes = (library(f"onnxruntime.quantization{name}") for name in ("", ".shape_inference"))
-    with tempfile.TemporaryDirectory() as folder, track(files, "measuring ranges") as tracked:
+    with tempfile.TemporaryDirectory() as folder:
         exact, prepared = Path(folder) / "exact.onnx", Path(folder) / "prepared.onnx"
         write(network, class_names, exact, "onnx")
         shapes.quant_pre_process(exact, prepared, skip_symbolic_shape=True)
-        images = (read_image(file, upright=True) for file in tracked)
-        with atomic_write(path) as temporary:
+        with atomic_write(path) as temporary, track(files, "measuring ranges") as tracked:
+            images = (read_image(file, upright=True) for file in tracked)
             quantization.quantize_static(
                 prepared,
                 temporary,
@@ -80,10 +80,6 @@ def _difference(network: DeployableNetwork, path: Path, files: Sequence[AnyPath]
     with track(files, "comparing classes") as tracked:
         for file in tracked:
             image = read_image(file, upright=True)[None]
-            differing += int((_classes(network(image)) != _classes(exported(image))).sum())
+            differing += int((classes_of(network(image)) != classes_of(exported(image))).sum())
             pixels += image[0, 0].numel()
     return differing / pixels
-
-
-def _classes(output: Tensor) -> Tensor:
-    return output if output.dtype == torch.uint8 else output.argmax(dim=1).to(torch.uint8)

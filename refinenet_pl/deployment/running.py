@@ -53,6 +53,11 @@ def load_exported(path: str | Path, threads: int | None = None) -> Exported:
     return load(path, threads or torch.get_num_threads())
 
 
+def classes_of(output: Tensor) -> Tensor:
+    """Return the class of each pixel, uint8 [N, H, W], of an exported network's output, classes or logits."""
+    return output if output.dtype == torch.uint8 else output.max(dim=1).indices.to(torch.uint8)
+
+
 def library(name: str) -> Any:
     """Import a library of an optional extra; raise UserError if it is not installed."""
     try:
