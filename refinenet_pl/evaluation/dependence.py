@@ -16,7 +16,7 @@ MIN_GROUPS = 5
 MIN_BLOCKS = 5
 """Fewest blocks. With fewer, the intervals are too wide to be of use."""
 BLOCK_TIMES = 3
-"""Length of a block, in multiples of the time in which frames become independent. `docs/inference.md` has the coverage
+"""Length of a block, in multiples of the time in which frames become independent. `docs/intervals.md` has the coverage
 of the intervals that simulations gave for it."""
 
 

@@ -4,12 +4,16 @@ Two things would differ if a study ran again: the seeds of its trainings, and th
 variance of a mean over K seeds has a part of each:
 
 - images: the influences of each unit of images, averaged over seeds, squared and summed (`influence`, `dependence`);
-- seeds: the variance of the K values over K, less what is due to these K seeds meeting just these images. That is in
-  the part of the images already.
+- seeds: the variance of the K values over K.
 
-The interval is value ± t * sqrt(sum of both parts). t weights the two quantiles of Student's t distribution, with the
-degrees of freedom of each part, by the variances (Cochran and Cox, Experimental Designs, 1957, section 4.14). Two or
-three seeds have large quantiles: 12.7 and 4.3 instead of 2.0. `docs/inference.md` has the coverage in simulations.
+What a seed does on just these images is in both parts. It counts twice, as in Owen's pigeonhole bootstrap (2007). That is
+on the safe side, and small where seeds differ.
+
+The interval is value ± t * sqrt(sum of both parts). t lies between the quantiles of Student's t distribution for
+images and for seeds: t^2 = t_images^2 + (t_seeds^2 - t_images^2) * w^1.5, where w is the seeds' share of the variance.
+Two and three seeds have the large quantiles 12.7 and 4.3. With the exponent 2, which is that of Satterthwaite's
+degrees of freedom, intervals of two seeds are too narrow. With 1 (Graybill and Wang, 1980) they are too wide.
+`docs/intervals.md` has the coverage in simulations.
 """
 
 from dataclasses import dataclass
@@ -47,8 +51,7 @@ class Estimate:
         value: The means; NaN where undefined.
         images: Variance over images.
         images_freedom: Its degrees of freedom: one less than the number of units.
-        seeds: Variance over seeds, without what `images` contains already. NaN with a single seed.
-        seeds_measured: The same before that was taken off. It weights the quantiles.
+        seeds: Variance over seeds; NaN with a single seed.
         seeds_freedom: Degrees of freedom of `seeds`.
     """
 
@@ -56,7 +59,6 @@ class Estimate:
     images: np.ndarray
     images_freedom: int
     seeds: np.ndarray
-    seeds_measured: np.ndarray
     seeds_freedom: np.ndarray
 
     @property
@@ -75,12 +77,9 @@ class Estimate:
         if not self.covers_seeds:
             return self.image_interval(level)
         total = self.seeds + self.images
-        weight = self.seeds_measured + self.images
-        quantile = (
-            self.seeds_measured * _quantile(self.seeds_freedom, level)
-            + self.images * _quantile(self.images_freedom, level)
-        )
-        t = np.divide(quantile, weight, out=np.zeros_like(total), where=weight > 0)
+        share = np.nan_to_num(self.seed_share)
+        images, seeds = _quantile(self.images_freedom, level) ** 2, _quantile(self.seeds_freedom, level) ** 2
+        t = np.sqrt(images + (seeds - images) * share**1.5)
         return self._around(t * np.sqrt(total))
 
     def image_interval(self, level: float = LEVEL) -> np.ndarray:
@@ -93,33 +92,28 @@ class Estimate:
 
 def estimate(sample: Sample, units: Units) -> Estimate:
     """Return the means over the runs of one row, or of paired differences of two rows."""
-    images, interaction = _image_variances([sample], units)
-    measured, freedom = _seed_variance(sample)
+    variance, freedom = _seed_variance(sample)
     return Estimate(
         sample.iou.mean(axis=0),
-        images,
+        _image_variance(sample.influence.mean(axis=0), units),
         units.count - 1,
-        np.maximum(measured - interaction, 0.0),
-        measured,
-        np.broadcast_to(freedom, measured.shape),
+        variance,
+        np.full(variance.shape, freedom),
     )
 
 
 def estimate_difference(a: Sample, b: Sample, units: Units) -> Estimate:
     """Return the difference b - a of the means of two rows whose seeds are not paired. Their images are."""
-    images, interaction = _image_variances([a, b], units)
     (variance_a, freedom_a), (variance_b, freedom_b) = _seed_variance(a), _seed_variance(b)
-    measured = variance_a + variance_b
+    variance = variance_a + variance_b
     # Welch and Satterthwaite's degrees of freedom of a sum of two variances.
     squares = variance_a**2 / max(freedom_a, 1) + variance_b**2 / max(freedom_b, 1)
-    freedom = np.divide(measured**2, squares, out=np.ones_like(measured), where=squares > 0)
     return Estimate(
         b.iou.mean(axis=0) - a.iou.mean(axis=0),
-        images,
+        _image_variance(b.influence.mean(axis=0) - a.influence.mean(axis=0), units),
         units.count - 1,
-        np.maximum(measured - interaction, 0.0),
-        measured,
-        freedom,
+        variance,
+        np.divide(variance**2, squares, out=np.ones_like(variance), where=squares > 0),
     )
 
 
@@ -166,19 +160,8 @@ def _seed_variance(sample: Sample) -> tuple[np.ndarray, int]:
     return sample.iou.var(axis=0, ddof=1) / runs, runs - 1
 
 
-def _image_variances(samples: list[Sample], units: Units) -> tuple[np.ndarray, np.ndarray]:
-    """Return the variance of the mean over images, and its part that differs between seeds, each [M].
-
-    With two samples, of the difference of their means.
-    """
-    sums = [units.sums(sample.influence) for sample in samples]
+def _image_variance(influence: np.ndarray, units: Units) -> np.ndarray:
+    """Return the variance [M] over the units of images that have these influences, [images, M]."""
     count = units.count
     factor = units.inflation * count / (count - 1) if count > 1 else np.nan
-    means = [each.mean(axis=0) for each in sums]
-    mean = means[-1] - means[0] if len(means) == 2 else means[0]
-    interaction = np.zeros(mean.shape[1])
-    for each, average in zip(sums, means, strict=True):
-        runs = len(each)
-        if runs > 1:
-            interaction += ((each - average) ** 2).sum(axis=(0, 1)) / (runs * (runs - 1))
-    return factor * (mean**2).sum(axis=0), factor * interaction
+    return factor * (units.sums(influence) ** 2).sum(axis=0)

@@ -22,7 +22,7 @@ class Population:
         seed: Between seeds.
         image: Between images, for all seeds alike.
         both: Of each seed on each image.
-        correlation: Of `image` and `both` between neighboring frames of a drive.
+        correlation: Of everything about images between neighboring frames of a drive.
     """
 
     seed: float
@@ -34,7 +34,7 @@ class Population:
         self, rng: np.random.Generator, runs: int, images: int, rows: int = 1
     ) -> list[Sample]:
         """Draw rows without any difference between them, on the same images. Seeds of two rows are independent."""
-        area = rng.gamma(2.0, 0.5, (images, len(AREA))) * AREA
+        area = np.exp(self._series(rng, (images, len(AREA)), 0.7)) * AREA
         frames = self._series(rng, (images, len(AREA)), self.image)
         return [self._row(rng, runs, area, frames) for _ in range(rows)]
 
