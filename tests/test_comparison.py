@@ -122,7 +122,9 @@ def test_seeds_that_disagree_remove_the_star(tmp_path, monkeypatch, capsys):
     assert refinenet(monkeypatch, "compare", "--a", *paths[:3], "--b", *paths[3:]) == 0
     text = capsys.readouterr().out
     assert [row[-1] for row in table_rows(text)[1:]] == [""] * 4
-    assert "It includes zero: with other seeds or on similar images, either side could be better." in " ".join(text.split())
+    assert "It includes zero: with other seeds or on similar images, either side could be better." in " ".join(
+        text.split()
+    )
 
 
 def test_one_run_a_side_has_no_star(tmp_path, monkeypatch, capsys):

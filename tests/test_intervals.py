@@ -83,7 +83,10 @@ def test_image_intervals_are_near_the_bootstrap():
     for column in (0, 3, 4):
         for found, statistic in (
             (single[column], lambda indices, c=column: iou(a[indices])[..., c]),
-            (difference.image_interval()[column], lambda indices, c=column: iou(b[indices] - 0)[..., c] - iou(a[indices])[..., c]),
+            (
+                difference.image_interval()[column],
+                lambda indices, c=column: iou(b[indices] - 0)[..., c] - iou(a[indices])[..., c],
+            ),
         ):
             np.testing.assert_allclose(found, bootstrap(statistic, 200), atol=0.08 * (found[1] - found[0]))
 

@@ -18,7 +18,6 @@ from refinenet_pl.outputs import Output, check_outputs
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.text import join, percent, percent_interval, plural
 
-
 SUMMARY = """Compare the IoU of two runs, or of several runs on each side, on the same images.
 
 With several runs on each side, the intervals cover other seeds and other images. Runs are paired by their seeds if both

@@ -12,7 +12,7 @@ from refinenet_pl.evaluation.power import MOST_SEEDS, deviation_interval, pooled
 from refinenet_pl.reports.metric import metric_name
 from refinenet_pl.reports.summary import DatasetSummary, summarize_study
 from refinenet_pl.studies.loading import load_study
-from refinenet_pl.text import percent
+from refinenet_pl.text import join, percent
 
 
 def run(name: str, args: list[str]) -> None:
@@ -43,8 +43,8 @@ def power_table(dataset: DatasetSummary, effects: list[float], power: float) -> 
     deviation, freedom = pooled_deviation(rows)
     if np.isnan(deviation) or deviation == 0:
         raise UserError(
-            f"{dataset.study.path}: no deviation between seeds; found {[len(values) for values in rows]} finished seeds "
-            "in its rows. Run two or more seeds of a row, with different values"
+            f"{dataset.study.path}: no deviation between seeds; its rows have {join(map(len, rows))} finished seeds. "
+            "Run two or more seeds of a row, with different values"
         )
     low, high = deviation_interval(deviation, freedom)
     name = metric_name(dataset.study.metric)

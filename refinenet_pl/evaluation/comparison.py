@@ -113,7 +113,11 @@ class Difference:
             if self.marked(level)[-1]
             else "It includes zero: with other seeds or on similar images, either side could be better."
         )
-        share = "" if difference["seed_share"] is None else f" Seeds are {difference['seed_share']:.0%} of its variance."
+        share = (
+            ""
+            if difference["seed_share"] is None
+            else f" Seeds are {100 * difference['seed_share']:.0f} % of its variance."
+        )
         return (
             f"The {100 * level:g} % interval over seeds and images is {low} to {high} points. {verdict}{share} Over "
             f"images alone it is {image_low} to {image_high}. {self._pairing()}"
@@ -176,5 +180,3 @@ def check_same_targets(a: ImageMatrices, b: ImageMatrices) -> None:
             f"the targets of {len(names)} images differ between the runs: {join(names, limit=3)}. Their label images "
             "have other values. Evaluate both runs with the same label images."
         )
-
-

@@ -6,8 +6,8 @@ variance of a mean over K seeds has a part of each:
 - images: the influences of each unit of images, averaged over seeds, squared and summed (`influence`, `dependence`);
 - seeds: the variance of the K values over K.
 
-What a seed does on just these images is in both parts. It counts twice, as in Owen's pigeonhole bootstrap (2007). That is
-on the safe side, and small where seeds differ.
+What a seed does on just these images is in both parts. It counts twice, as in Owen's pigeonhole bootstrap (2007). That
+is on the safe side, and small where seeds differ.
 
 The interval is value ± t * sqrt(sum of both parts). t lies between the quantiles of Student's t distribution for
 images and for seeds: t^2 = t_images^2 + (t_seeds^2 - t_images^2) * w^1.5, where w is the seeds' share of the variance.

@@ -185,7 +185,9 @@ def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
             for entry, mark in zip([*entries["per_class_iou"].values(), entries["miou"]], marks, strict=True)
         ]
     iou = [[defined(value) for value in score.iou.tolist()] for score in scores]
-    return ClassComparison([row.label for row in dataset.finished], list(dataset.class_names), iou, pairs, LEVEL, pair_note(dataset))
+    return ClassComparison(
+        [row.label for row in dataset.finished], list(dataset.class_names), iou, pairs, LEVEL, pair_note(dataset)
+    )
 
 
 def _plots(dataset: DatasetSummary) -> list[Plot]:

@@ -87,7 +87,7 @@ def _metric_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Col
         column(
             "interval",
             [percent_interval(row.interval(study.metric)) for row in rows],
-            [(row.interval(study.metric) or [None])[0] for row in rows],
+            [interval[0] if (interval := row.interval(study.metric)) else None for row in rows],
         ),
         column("seeds", [_seeds(row, len(study.seeds)) for row in rows], [len(row.runs) for row in rows]),
         column(
@@ -95,7 +95,9 @@ def _metric_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Col
             [_difference(row, study.metric, dataset.is_marked(row, study.metric)) for row in rows],
             [row.difference for row in rows],
         ),
-        _numbers(dataset, "due to seeds, %", lambda row: row.seed_share(study.metric), lambda share: f"{100 * share:.0f}"),
+        _numbers(
+            dataset, "due to seeds, %", lambda row: row.seed_share(study.metric), lambda share: f"{100 * share:.0f}"
+        ),
         column(
             "published %",
             [_published(row, sources) for row in rows],

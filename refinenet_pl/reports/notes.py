@@ -7,8 +7,8 @@ from refinenet_pl.text import join
 
 PERCENT = f"{100 * LEVEL:g} %"
 STAR = (
-    f"A star (*) marks a difference from zero at level {PERCENT}, over seeds and images, adjusted for the number of rows "
-    "that are compared with the base row (Holm). Each class is looked at by itself: of 20 classes without any "
+    f"A star (*) marks a difference from zero at level {PERCENT}, over seeds and images, adjusted for the number of "
+    "rows that are compared with the base row (Holm). Each class is looked at by itself: of 20 classes without any "
     "difference, one gets a star."
 )
 
@@ -36,16 +36,17 @@ def _covers(dataset: DatasetSummary) -> str:
 
 def class_caption(dataset: DatasetSummary) -> str:
     """Return the caption of a class table."""
-    return (
-        f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points. "
-        + (STAR if dataset.covers_seeds else "No stars: with one seed a row, intervals say nothing about other seeds.")
+    return f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points. " + (
+        STAR if dataset.covers_seeds else "No stars: with one seed a row, intervals say nothing about other seeds."
     )
 
 
 def pair_note(dataset: DatasetSummary) -> str:
     """Return what the intervals of any two rows cover, for the page."""
     if not dataset.covers_seeds:
-        return "One seed a row: intervals are over images alone and say nothing about other seeds, so there are no stars."
+        return (
+            "One seed a row: intervals are over images alone and say nothing about other seeds, so there are no stars."
+        )
     return (
         "Means over seeds. Intervals are over seeds and images. A star (*) and a filled dot mark an interval that "
         "excludes zero, not adjusted for the number of comparisons."
@@ -83,15 +84,15 @@ def _interval_notes(datasets: list[DatasetSummary]) -> list[str]:
     lines = []
     if any(dataset.covers_seeds for dataset in datasets):
         lines += [
-            f"Intervals over seeds and images: {PERCENT}. They cover other seeds and other images of this kind. Rows with "
-            "the same seeds are compared seed by seed. The column \"due to seeds\" is the share of the variance of the "
+            f"Intervals over seeds and images: {PERCENT}. They cover other seeds and other images of this kind. Rows "
+            'with the same seeds are compared seed by seed. The column "due to seeds" is the share of the variance of the '
             "difference.",
             STAR,
         ]
     if not all(dataset.covers_seeds for dataset in datasets):
         lines.append(
-            f"Intervals over images alone: {PERCENT}. They cover other images of this kind. They say nothing about other "
-            "seeds, so no difference gets a star. Two or more seeds a row give intervals over both."
+            f"Intervals over images alone: {PERCENT}. They cover other images of this kind. They say nothing about "
+            "other seeds, so no difference gets a star. Two or more seeds a row give intervals over both."
         )
     for dataset in datasets:
         prefix = f"{dataset.name}: " if dataset.name else ""

@@ -30,9 +30,7 @@ class Population:
     both: float
     correlation: float = 0.0
 
-    def draw(
-        self, rng: np.random.Generator, runs: int, images: int, rows: int = 1
-    ) -> list[Sample]:
+    def draw(self, rng: np.random.Generator, runs: int, images: int, rows: int = 1) -> list[Sample]:
         """Draw rows without any difference between them, on the same images. Seeds of two rows are independent."""
         area = np.exp(self._series(rng, (images, len(AREA)), 0.7)) * AREA
         frames = self._series(rng, (images, len(AREA)), self.image)
