@@ -85,8 +85,7 @@ def _interval_notes(datasets: list[DatasetSummary]) -> list[str]:
     if any(dataset.covers_seeds for dataset in datasets):
         lines += [
             f"Intervals over seeds and images: {PERCENT}. They cover other seeds and other images of this kind. Rows "
-            'with the same seeds are compared seed by seed. The column "due to seeds" is the share of the variance of the '
-            "difference.",
+            'with the same seeds are compared seed by seed. "Due to seeds" is the share of the difference\'s variance.',
             STAR,
         ]
     if not all(dataset.covers_seeds for dataset in datasets):
