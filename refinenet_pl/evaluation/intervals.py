@@ -10,7 +10,7 @@ What a seed does on just these images is in both parts. It counts twice, as in O
 is on the safe side, and small where seeds differ.
 
 The interval is value ± t * sqrt(sum of both parts). t lies between the quantiles of Student's t distribution for
-images and for seeds: t^2 = t_images^2 + (t_seeds^2 - t_images^2) * w^1.5, where w is the seeds' share of the variance.
+images and for seeds: t^2 = t_images^2 + (t_seeds^2 - t_images^2) * w^1.75, where w is the seeds' share of the variance.
 Two and three seeds have the large quantiles 12.7 and 4.3. With the exponent 2, which is that of Satterthwaite's
 degrees of freedom, intervals of two seeds are too narrow. With 1 (Graybill and Wang, 1980) they are too wide.
 `docs/intervals.md` has the coverage in simulations.
@@ -79,7 +79,7 @@ class Estimate:
         total = self.seeds + self.images
         share = np.nan_to_num(self.seed_share)
         images, seeds = _quantile(self.images_freedom, level) ** 2, _quantile(self.seeds_freedom, level) ** 2
-        t = np.sqrt(images + (seeds - images) * share**1.5)
+        t = np.sqrt(images + (seeds - images) * share**1.75)
         return self._around(t * np.sqrt(total))
 
     def image_interval(self, level: float = LEVEL) -> np.ndarray:
