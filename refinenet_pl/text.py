@@ -42,3 +42,8 @@ def markdown_text(text: str) -> str:
     Stars and brackets that start no link stay as they are.
     """
     return re.sub(r"[\\`<|]|\](?=[(\[:])|&(?=#?\w+;)", r"\\\g<0>", " ".join(text.split()))
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 group" or "3 groups"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

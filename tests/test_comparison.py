@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from helpers.commands import refinenet
 
-from refinenet_pl.evaluation.comparison import compare, describe, difference, excludes_zero, score
+from refinenet_pl.evaluation.comparison import compare
 from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.files import write_json
 
 NAMES = ("road", "car", "train")
 COUNT = 30
@@ -34,12 +35,16 @@ def to_images(matrices: np.ndarray, class_names: Sequence[str] = NAMES, first: i
     return images
 
 
-def write_runs(folder: Path, *matrices: np.ndarray) -> list[Path]:
-    """Run folders with a per_image.npz each."""
-    paths = [folder / name for name in "ab"]
-    for path, counts in zip(paths, matrices, strict=True):
+def write_runs(folder: Path, *matrices: np.ndarray, seeds: Sequence[int | None] = (None,) * 6) -> list[Path]:
+    """Run folders with a per_image.npz each, and their seed."""
+    paths = [folder / name for name in "abcdef"[: len(matrices)]]
+    for path, counts, seed in zip(paths, matrices, seeds, strict=False):
         to_images(counts).save(path / "per_image.npz")
+        write_json(path / "results.json", {"seed": seed})
     return paths
+
+
+NONE = {"a": None, "b": None, "difference": None, "interval": None, "image_interval": None, "seed_share": None}
 
 
 def iou(matrices: np.ndarray) -> np.ndarray:
@@ -53,15 +58,15 @@ def test_file_holds_metrics_and_intervals(tmp_path, monkeypatch):
     output = tmp_path / "out" / "compared.json"
     assert refinenet(monkeypatch, "compare", *write_runs(tmp_path, a, b), "--output", output) == 0
     compared = json.loads(output.read_text())
-    assert (compared["images"], compared["level"], compared["resamples"]) == (COUNT, 0.95, 10_000)
-    assert (compared["run_a"], compared["run_b"]) == (str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (compared["images"], compared["level"], compared["covers"]) == (COUNT, 0.95, "images")
+    assert (compared["runs_a"], compared["runs_b"]) == ([str(tmp_path / "a")], [str(tmp_path / "b")])
     for index, name in enumerate(NAMES[:2]):
         row = compared["per_class_iou"][name]
         assert row["a"] == pytest.approx(iou(a)[index])
         assert row["b"] == pytest.approx(iou(b)[index])
         assert row["difference"] == pytest.approx(iou(b)[index] - iou(a)[index])
         assert row["interval"][0] < row["difference"] < row["interval"][1]
-    assert compared["per_class_iou"]["train"] == {"a": None, "b": None, "difference": None, "interval": None}
+    assert compared["per_class_iou"]["train"] == NONE
     miou = compared["miou"]
     assert miou["difference"] == pytest.approx(iou(b)[:2].mean() - iou(a)[:2].mean())
     # Resample images by index in numpy.
@@ -72,58 +77,98 @@ def test_file_holds_metrics_and_intervals(tmp_path, monkeypatch):
     np.testing.assert_allclose(miou["interval"], np.percentile(spread, [2.5, 97.5]), atol=0.08 * width)
 
 
-def test_table_marks_intervals_without_zero(tmp_path, monkeypatch, capsys):
-    a = random_matrices(0, 0.8)
-    b = a.copy()
-    b[:, 0, 0] -= 100  # on every image, so the sign is certain
-    b[:, 0, 2] += 100
-    assert refinenet(monkeypatch, "compare", *write_runs(tmp_path, a, b)) == 0
+def shifted(matrices: np.ndarray, pixels: int, to: int = 2) -> np.ndarray:
+    """Matrices with fewer correct pixels of road on every image; they are predicted as another class."""
+    result = matrices.copy()
+    result[:, 0, 0] -= pixels
+    result[:, 0, to] += pixels
+    return result
+
+
+def table_rows(text: str) -> list[list[str]]:
+    return [re.split(r" *[│┃] *", line)[1:-1] for line in text.splitlines() if line.startswith(("│", "┃"))]
+
+
+def test_several_seeds_give_stars(tmp_path, monkeypatch, capsys):
+    a = [random_matrices(seed, 0.8) for seed in (0, 1, 2)]
+    b = [shifted(matrices, 100 + seed) for seed, matrices in enumerate(a)]
+    paths = write_runs(tmp_path, *a, *b, seeds=(0, 1, 2, 0, 1, 2))
+    output = tmp_path / "compared.json"
+    assert refinenet(monkeypatch, "compare", "--a", *paths[:3], "--b", *paths[3:], "--output", output) == 0
     text = capsys.readouterr().out
     assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith(("A: ", "B: ")))
-    rows = [re.split(r" *[│┃] *", line)[1:-1] for line in text.splitlines() if line.startswith(("│", "┃"))]
-    assert rows[0] == ["class", "A %", "B %", "B − A", "95 % interval", ""]
+    rows = table_rows(text)
+    assert rows[0] == ["class", "A %", "B %", "B − A", "interval", "seeds %", ""]
     assert [row[0] for row in rows[1:]] == [*NAMES, "mean IoU"]
-    first, second = (100 * iou(matrices) for matrices in (a, b))
+    first, second = (np.mean([100 * iou(matrices) for matrices in side], axis=0) for side in (a, b))
     assert rows[1][1:4] == [f"{first[0]:.2f}", f"{second[0]:.2f}", f"{second[0] - first[0]:+.2f}"]
     assert [row[-1] for row in rows[1:]] == ["*", "", "", "*"]
-    assert rows[3][1:] == ["–", f"{0:.2f}", "–", "–", ""]
+    assert rows[3][1:] == ["–", f"{0:.2f}", "–", "–", "–", ""]
     sentences = " ".join(text.split("On these")[1].split())
     assert "below A's" in sentences
-    assert "It excludes zero: the sign is unlikely to change" in sentences
-    assert "It does not cover other seeds." in sentences
+    assert "The 95 % interval over seeds and images is" in sentences
+    assert "It excludes zero" in sentences
+    assert "Runs are paired by seed: 0, 1, 2." in sentences
+    compared = json.loads(output.read_text())
+    assert (compared["covers"], compared["seeds_paired"], compared["seeds_b"]) == ("seeds and images", True, [0, 1, 2])
+    narrow, wide = compared["miou"]["image_interval"], compared["miou"]["interval"]
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
-def test_run_against_itself_is_zero(tmp_path, monkeypatch, capsys):
+def test_seeds_that_disagree_remove_the_star(tmp_path, monkeypatch, capsys):
+    a = [random_matrices(seed, 0.8) for seed in (0, 1, 2)]
+    b = [shifted(matrices, pixels, to=1) for pixels, matrices in zip((10, 300, 40), a, strict=True)]
+    paths = write_runs(tmp_path, *a, *b, seeds=(0, 1, 2, 0, 1, 2))
+    assert refinenet(monkeypatch, "compare", "--a", *paths[:3], "--b", *paths[3:]) == 0
+    text = capsys.readouterr().out
+    assert [row[-1] for row in table_rows(text)[1:]] == [""] * 4
+    assert "It includes zero: with other seeds or on similar images, either side could be better." in " ".join(
+        text.split()
+    )
+
+
+def test_one_run_a_side_has_no_star(tmp_path, monkeypatch, capsys):
+    a = random_matrices(0, 0.8)
+    assert refinenet(monkeypatch, "compare", *write_runs(tmp_path, a, shifted(a, 100))) == 0
+    text = capsys.readouterr().out
+    rows = table_rows(text)
+    assert rows[0] == ["class", "A %", "B %", "B − A", "image interval", ""]
+    assert [row[-1] for row in rows[1:]] == [""] * 4
+    assert "It says nothing about other seeds, so the difference gets no star." in " ".join(text.split())
+
+
+@pytest.mark.parametrize("arguments", [[], ["one"], ["one", "two", "three"], ["--a", "one"], ["one", "--b", "two"]])
+def test_incomplete_sides_are_told(arguments, monkeypatch, capsys):
+    assert refinenet(monkeypatch, "compare", *arguments) == 2
+    assert "Expected `refinenet compare RUN_A RUN_B`, or `refinenet compare --a RUN RUN --b RUN RUN`" in (
+        capsys.readouterr().err
+    )
+
+
+def test_run_against_itself_is_zero(tmp_path, monkeypatch):
     a = random_matrices(0, 0.8)
     folder, file = write_runs(tmp_path, a, a)[0], tmp_path / "b" / "per_image.npz"
     assert refinenet(monkeypatch, "compare", folder, file, "--output", tmp_path / "same.json") == 0
     compared = json.loads((tmp_path / "same.json").read_text())
     for row in (compared["miou"], compared["per_class_iou"]["road"]):
         assert (row["difference"], row["interval"]) == (0, [0, 0])
-    assert "*" not in capsys.readouterr().out.split("* the 95 %")[0]
 
 
-def test_seeds_are_averaged_over_same_resamples():
+def test_other_seeds_are_not_paired():
     matrices_a, matrices_b = (
         [random_matrices(seed, quality) for seed in seeds] for seeds, quality in (((0, 1, 2), 0.7), ((3, 4), 0.75))
     )
-    a, b = (score([to_images(matrices) for matrices in run]) for run in (matrices_a, matrices_b))
-    compared = difference(a, b)
+    found = compare([*map(to_images, matrices_a)], [*map(to_images, matrices_b)], [0, 1, 2], [3, 4])
+    compared = found.as_dict()
     means = [np.mean([iou(matrices)[:2] for matrices in run], axis=0) for run in (matrices_a, matrices_b)]
     for index, name in enumerate(NAMES[:2]):
         row = compared["per_class_iou"][name]
         assert [row["a"], row["b"]] == pytest.approx([mean[index] for mean in means])
         assert row["difference"] == pytest.approx(means[1][index] - means[0][index])
-    assert compared["per_class_iou"]["train"] == {"a": None, "b": None, "difference": None, "interval": None}
+    assert compared["per_class_iou"]["train"] == NONE
     assert compared["miou"]["difference"] == pytest.approx(means[1].mean() - means[0].mean())
-    drawn_indices = np.random.default_rng(7).integers(0, COUNT, (4000, COUNT))
-    spread = [
-        np.mean([iou(matrices[indices])[:2].mean() for matrices in matrices_b])
-        - np.mean([iou(matrices[indices])[:2].mean() for matrices in matrices_a])
-        for indices in drawn_indices
-    ]
-    ends = compared["miou"]["interval"]
-    np.testing.assert_allclose(ends, np.percentile(spread, [2.5, 97.5]), atol=0.08 * (ends[1] - ends[0]))
+    assert not compared["seeds_paired"]
+    assert "The sides have 3 and 2 runs, which are not paired" in found.describe()
 
 
 def test_lower_level_narrows_intervals(tmp_path, monkeypatch):
@@ -137,24 +182,9 @@ def test_lower_level_narrows_intervals(tmp_path, monkeypatch):
     assert widths[0] < 0.6 * widths[1]
 
 
-def test_description_names_what_is_covered():
-    comparison = {"images": 30, "level": 0.95, "miou": {"difference": -0.0123, "interval": [-0.02, 0.0049]}}
-    assert describe(comparison) == (
-        "On these 30 images, B's mean IoU is 1.23 points below A's. The 95 % interval of the difference is -2.00 to "
-        "0.49 points. It includes zero: on similar images, either run could be better. The interval covers other "
-        "images of this kind. It does not cover other seeds."
-    )
-    assert "no interval" in describe(
-        compare(to_images(random_matrices(0, 0.7)[:1]), to_images(random_matrices(1, 0.7)[:1]))
-    )
-
-
-@pytest.mark.parametrize(
-    ("interval", "excluded"),
-    [([0.1, 0.2], True), ((-0.2, -0.1), True), ([-0.1, 0.1], False), ([0, 0], False), ([0, 0.1], False), (None, False)],
-)
-def test_excludes_zero(interval: Sequence[float] | None, excluded: bool):
-    assert excludes_zero(interval) is excluded
+def test_one_image_has_no_interval():
+    images = [to_images(random_matrices(seed, 0.7)[:1]) for seed in (0, 1)]
+    assert "no interval" in compare(images[:1], images[1:]).describe()
 
 
 def test_images_are_paired_by_name():
@@ -162,7 +192,8 @@ def test_images_are_paired_by_name():
     reordered = ImageMatrices(NAMES)
     for index in reversed(range(COUNT)):
         reordered.add(f"image {index}", b[index])
-    assert compare(to_images(a), reordered) == compare(to_images(a), to_images(b))
+    expected = compare([to_images(a)], [to_images(b)]).as_dict()
+    assert compare([to_images(a)], [reordered]).as_dict() == expected
 
 
 @pytest.mark.parametrize(

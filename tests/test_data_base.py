@@ -13,7 +13,7 @@ from helpers.fake_data import blocks, make_camvid, save_gray, save_image
 from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, TensorDataset
 
-from refinenet_pl.data import CamVidDataModule
+from refinenet_pl.data import CamVidDataModule, CityscapesDataModule, VOCDataModule
 from refinenet_pl.data.loaders import evaluation_loader
 from refinenet_pl.data.pairs import images_in
 from refinenet_pl.errors import UserError
@@ -203,3 +203,14 @@ def test_lightning_keeps_samplers(tmp_path):
     assert recorder.validated == ["val_0", "val_1", "val_2"] * 3
     assert len({tuple(epoch) for epoch in recorder.epochs}) == 3
     assert all(len(set(epoch)) == 8 for epoch in recorder.epochs)
+
+
+def test_groups_of_images(tmp_path):
+    assert camvid(tmp_path).group_of("0016E5_07959") == "0016E5", "the drive"
+    other = CamVidDataModule(tmp_path, group_pattern="frames/(scene[0-9]+)-")
+    assert other.group_of("frames/scene12-004") == "scene12"
+    assert other.group_of("elsewhere") == ""
+    assert CityscapesDataModule(tmp_path).group_of("frankfurt_000000_000294") == "frankfurt"
+    assert VOCDataModule(tmp_path).group_of("2007_000033") == "", "images of VOC are independent"
+    with pytest.raises(UserError, match=r"data\.group_pattern is '\['; expected a regular expression"):
+        CamVidDataModule(tmp_path, group_pattern="[")

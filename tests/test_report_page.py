@@ -187,10 +187,11 @@ def test_classes_of_two_rows(runs, browser):
     np.testing.assert_allclose(numbers(difference), iou_b - iou_a, atol=0.006)
     assert (np.diff(iou_b - iou_a) <= 1e-9).all()
     intervals = column(browser, "classes", 5)
-    for value, interval, marked in zip(iou_b - iou_a, intervals, difference, strict=True):
+    for value, interval in zip(iou_b - iou_a, intervals, strict=True):
         low, high = numbers(interval.split(" to "))
         assert low - 0.006 <= value <= high + 0.006
-        assert marked.endswith("*") == (low > 0 or high < 0)
+    assert not any("*" in cell for cell in difference), "one seed a row"
+    assert browser.find_element(By.ID, "covered").text.startswith("One seed a row: intervals are over images alone")
     browser.find_element(By.ID, "swap").click()
     assert numbers(column(browser, "classes", 4)) == pytest.approx(sorted(iou_a - iou_b, reverse=True), abs=0.006)
 
@@ -326,3 +327,20 @@ def test_pictures_print_costs_and_need_checkpoints(runs, capsys):
     predict_pictures(study, runs.parent)
     assert mask.read_bytes() == content
     assert "1 image x 1 row = 1 prediction, with 1 checkpoint;" in capsys.readouterr().out
+
+
+def test_several_seeds_give_stars(tmp_path, browser):
+    path = write_study(tmp_path, seeds=[0, 1, 2])
+    finish(path, tmp_path / "runs", images=60)
+    report(path, tmp_path / "runs", tmp_path / "report")
+    browser.get((tmp_path / "report" / "report.html").as_uri())
+    Select(browser.find_element(By.ID, "a")).select_by_visible_text("none")
+    Select(browser.find_element(By.ID, "b")).select_by_visible_text("improved")
+    cells, intervals = column(browser, "classes", 4), column(browser, "classes", 5)
+    stars = [cell.endswith("*") for cell in cells]
+    excluded = [
+        low > 0 or high < 0 for low, high in (numbers(text.split(" to ")) for text in intervals if " to " in text)
+    ]
+    assert stars[: len(excluded)] == excluded
+    assert any(stars)
+    assert "Intervals are over seeds and images." in browser.find_element(By.ID, "covered").text

@@ -61,11 +61,13 @@ def test_class_differences_and_intervals(summary, drawn):
         points = [line for line in axes.lines if line.get_marker() != "None"]
         bars = [line for line in axes.lines if line.get_marker() == "None"][1:]  # the first is the zero
         for place, (name, point, bar) in enumerate(zip(names, points, bars, strict=True)):
-            compared = row.compared["per_class_iou"][name]
+            compared = row.compared.as_dict()["per_class_iou"][name]
             low, high = compared["interval"]
             np.testing.assert_allclose(point.get_xydata(), [[100 * compared["difference"], place]])
             np.testing.assert_allclose(bar.get_xdata(), [100 * low, 100 * high])
-            assert (point.get_markerfacecolor() != "white") == (low > 0 or high < 0)
+            marked = summary.is_marked(row, f"per_class_iou.{name}")
+            assert (point.get_markerfacecolor() != "white") == marked
+            assert not marked or low > 0 or high < 0
 
 
 def test_accuracy_over_latency(summary, drawn):

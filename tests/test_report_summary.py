@@ -59,9 +59,12 @@ def test_row_means_and_differences(finished, summary):
             assert (row.difference, row.compared) == (None, None)
         else:
             assert row.difference == pytest.approx(np.mean(values) - np.mean(base))
-            assert row.compared["miou"]["difference"] == pytest.approx(row.difference)
-            low, high = row.interval("miou")
+            assert row.compared.estimate.value[-1] == pytest.approx(row.difference)
+            low, high = row.difference_interval("miou")
             assert low < row.difference < high
+            images = row.compared.estimate.image_interval()[-1]
+            assert low < images[0] < images[1] < high
+            assert 0 <= row.seed_share("miou") < 1
 
 
 def test_any_metric_only_iou_has_interval(tmp_path):
@@ -71,7 +74,8 @@ def test_any_metric_only_iou_has_interval(tmp_path):
         row = rows_of(summarize_study(study, tmp_path / metric / "runs"))[1]
         results = json.loads(row.runs[0].folder.results.read_text())
         assert row.values[0] == (results["per_class_iou"]["car"] if has_interval else results["pixel_accuracy"])
-        ends = row.interval(metric)
+        ends = row.difference_interval(metric)
+        assert (row.interval(metric) is not None) == has_interval
         assert (ends is not None) == has_interval
         if ends is not None:
             assert row.difference == pytest.approx(np.mean(ends), abs=np.ptp(ends) / 2)
@@ -87,14 +91,17 @@ def test_one_seed_equals_compare(tmp_path):
         ImageMatrices.load(next((tmp_path / "runs" / study.name / f"pooling-{name}_seed-0").rglob("per_image.npz")))
         for name in ("none", "improved")
     )
-    assert row.compared == compare(first, second)
+    assert row.compared is not None
+    assert row.compared.as_dict()["miou"] == compare([first], [second]).as_dict()["miou"]
     assert row.std is None
+    assert row.seed_share("miou") is None
 
 
 def test_absent_class_is_undefined(summary):
     row = rows_of(summary)[1]
     assert np.isnan(row.scores.iou[CLASSES.index("traffic light")])
-    assert row.compared["per_class_iou"]["traffic light"] == dict.fromkeys(("a", "b", "difference", "interval"))
+    entry = row.compared.as_dict()["per_class_iou"]["traffic light"]
+    assert set(entry.values()) == {None}
 
 
 def test_learning_curve(summary):
@@ -133,7 +140,7 @@ def test_missing_cells_are_listed(tmp_path):
     assert list(summary.runs.missing) == ["pooling-improved_seed-0", "pooling-none_seed-1", "pooling-improved_seed-1"]
     assert [len(row.runs) for row in rows_of(summary)] == [1, 2, 0]
     none, original, improved = rows_of(summary)
-    assert (improved.mean, improved.difference, improved.interval("miou")) == (None, None, None)
+    assert (improved.mean, improved.difference, improved.difference_interval("miou")) == (None, None, None)
     assert original.difference == pytest.approx(np.mean(mious(tmp_path / "runs", "original")) - none.mean)
     text = "\n".join(warnings(summary))
     assert f"{unfinished[0]} (interrupted, resumes from its checkpoint)" in text
@@ -207,7 +214,7 @@ def test_datasets_are_compared_separately(tmp_path):
         assert [base.mean, improved.mean] == pytest.approx(means)
         assert improved.difference == pytest.approx(means[1] - means[0])
         assert improved.compared is not None
-        assert improved.compared["images"] == dataset.images
+        assert improved.compared.a.images == dataset.images
     assert not summary.incomplete
 
 

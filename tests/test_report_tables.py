@@ -65,7 +65,7 @@ def test_markdown_values_and_units(summary, assembled, folder):
     points, low, high = map(float, re.findall(r"[+-]?\d+\.\d\d", third["difference"].replace("−", "-")))
     assert points == pytest.approx(100 * (values.mean() - base.mean()), abs=0.005)
     assert low < points < high
-    assert (third["difference"].find("*") > 0) == (low > 0)
+    assert "*" not in third["difference"], "the base row has one seed"
     assert [row["seeds"] for row in rows] == ["0 (1 of 2)", "0, 1", "0, 1"]
     costs = [third[name] for name in ("parameters, M", "GFLOPs", "latency, ms", "inference, MB", "training time")]
     assert costs == ["3.30", "11.2", "375", "400", "1 h 05 min"]
@@ -84,14 +84,15 @@ def test_published_values_name_sources(summary, assembled, folder):
 def test_class_table_marks_differences(summary, assembled):
     _, rows = markdown_tables(markdown(assembled))
     assert [row["class"] for row in rows] == [*CLASSES, "mean IoU"]
-    compared = summary.datasets[0].rows[2].compared
+    dataset = summary.datasets[0]
+    row_c = dataset.rows[2]
+    compared = row_c.compared.as_dict()
     for row, name in zip(rows, CLASSES, strict=False):
         cell, expected = row["a\\|b & c_d"], compared["per_class_iou"][name]
         if expected["difference"] is None:
             assert cell == "–"
             continue
-        low, high = expected["interval"]
-        star = "*" if low > 0 or high < 0 else ""
+        star = "*" if dataset.is_marked(row_c, f"per_class_iou.{name}") else ""
         points = f"{100 * expected['difference']:+.2f}".replace("-", "−")
         assert cell == f"{100 * expected['b']:.2f} ({points}{star})"
 
@@ -101,9 +102,19 @@ def test_notes_and_warnings(summary, assembled):
     assert "Missing: pooling-none_seed-1 (not started)." in text
     assert "All finished runs have the configuration of the study." in text
     assert "on 20 validation images" in text
-    assert "percentile bootstrap over images, 10,000 resamples" in text
-    assert "They do not cover other seeds" in text
+    assert "Intervals over images alone: 95 %." in text
+    assert "The intervals count 20 independent images." in text
     assert "torch 2.6, device abacus" in text
+
+
+def test_seeds_of_all_rows_give_stars(tmp_path):
+    study = finish(write_study(tmp_path, seeds=[0, 1, 2]), tmp_path / "runs", images=60)
+    text = markdown(assemble(summarize_study(study, tmp_path / "runs")))
+    rows, _ = markdown_tables(text)
+    assert ["*" in row["difference"] for row in rows] == [False, False, True], "the third row is better by 20 points"
+    assert 0 <= float(rows[2]["due to seeds, %"]) <= 100
+    assert "Intervals over seeds and images: 95 %." in text
+    assert "adjusted for the number of rows that are compared with the base row (Holm)" in text
 
 
 def test_empty_columns_only_in_csv(tmp_path):
@@ -118,6 +129,8 @@ def test_empty_columns_only_in_csv(tmp_path):
     assert {"published", "latency", "gflops"} <= set(header)
     assert "seed 3 only" in markdown(bare)
     assert "±" not in markdown(bare)
+    assert "over images alone, not over seeds" in markdown(bare)
+    assert "*" not in "".join(row["difference"] for row in markdown_tables(markdown(bare))[0])
 
 
 def test_csv_has_full_precision(summary, assembled, folder):
@@ -128,7 +141,7 @@ def test_csv_has_full_precision(summary, assembled, folder):
     assert list(map(float, rows[2]["values"].split(", "))) == values
     assert float(rows[2]["difference"]) == pytest.approx(np.mean(values) - mious(folder, "none")[0], abs=1e-15)
     assert [rows[2]["difference_low"], rows[2]["difference_high"]] == list(
-        map(str, summary.datasets[0].rows[2].interval("miou"))
+        map(str, summary.datasets[0].rows[2].difference_interval("miou"))
     )
     assert float(rows[0]["published"]) == pytest.approx(0.404, abs=1e-15)
     assert [row["published_verified"] for row in rows] == ["True", "False", ""]
@@ -216,8 +229,8 @@ def test_column_group_per_dataset(tmp_path, capsys):
         assert f"](class_differences_{name}.png)" in text
     assert not any("nyudv2" in title for title in [*rows[0], *costs[0], *records[0]])
     tex = (output / "report.tex").read_text()
-    assert r"\multicolumn{3}{c}{camvid} & \multicolumn{3}{c}{voc}" in tex
-    assert r"\cmidrule(lr){2-4}" in tex
+    assert r"\multicolumn{5}{c}{camvid} & \multicolumn{5}{c}{voc}" in tex
+    assert r"\cmidrule(lr){2-6}" in tex
     assert r"\multicolumn{6}{c}{camvid} & \multicolumn{6}{c}{voc}" in tex
     assert r"\label{tab:pooling-study-costs}" in tex
     assert "Missing dataset: nyudv2 (0 of 6 cells finished)." in capsys.readouterr().out

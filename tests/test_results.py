@@ -77,12 +77,13 @@ def to_images(matrices: list[torch.Tensor]) -> ImageMatrices:
 
 def test_intervals_of_absent_classes_are_none():
     intervals = summarize_intervals(to_images([MATRIX, MATRIX.flip(1), 3 * MATRIX]))
-    assert (intervals["level"], intervals["resamples"]) == (0.95, 10_000)
+    assert (intervals["level"], intervals["covers"]) == (0.95, "images")
+    assert (intervals["units"], intervals["effective_images"]) == ("3 independent images", 3)
     low, high = intervals["miou"]
     assert 0 <= low < high <= 1
     assert intervals["per_class_iou"].keys() == set(NAMES)
     assert summarize_intervals(to_images([MATRIX, MATRIX]))["per_class_iou"] == {
-        "road": pytest.approx([6 / 9] * 2), "car": pytest.approx([0.3] * 2), "train": None, "sky": [0.0, 0.0]
+        "road": pytest.approx([6 / 9] * 2), "car": pytest.approx([0.3] * 2), "train": None, "sky": None
     }  # fmt: skip
 
 
@@ -126,7 +127,7 @@ def test_table_has_a_row_per_class():
     class_names = ("road", "a class with a rather long name", "train", "sky")
     ends = dict(zip(class_names, ([0.61254, 0.7], [0.25, 0.4], None, [0.0, 0.0]), strict=True))
     results = summarize(MATRIX, class_names) | {
-        "intervals": {"miou": [0.3, 0.35], "per_class_iou": ends, "level": 0.95, "resamples": 10},
+        "intervals": {"miou": [0.3, 0.35], "per_class_iou": ends, "level": 0.95},
         "boundary_iou": {"mean": 0.25, "per_class": dict(zip(class_names, (0.5, 0.25, None, 0.0), strict=True))},
     }
     table = results_table(results, title="val: 1 images")

@@ -55,6 +55,7 @@ COMMANDS = {
     "study run": Command("refinenet_pl.cli.study_run", "train and evaluate every cell of a study"),
     "study pictures": Command("refinenet_pl.cli.study_pictures", "predict the images that the study's page shows"),
     "study report": Command("refinenet_pl.cli.study_report", "write tables, plots and a page from the finished cells"),
+    "study power": Command("refinenet_pl.cli.study_power", "tell how many seeds a study needs to find an effect"),
     "study sweep": Command("refinenet_pl.cli.study_sweep", "write the study as a W&B sweep"),
 }
 

@@ -1,5 +1,6 @@
 """The data module that all datasets share: splits, loaders, and checks before training starts."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -74,6 +75,9 @@ class SegmentationDataModule(pl.LightningDataModule):
             first such sample stops the run.
         eval_batch_size: Samples per device and evaluation step. Neighbors of the same size go through the network
             together, which is faster for small images on a GPU and takes more memory. The figures are the same.
+        group_pattern: Regular expression for the part of a sample's name that dependent images share, such as the drive
+            in `[^_]+`. The intervals of metrics count such images less. The part is what the first parentheses match,
+            or else the whole match, from the start of the name. None: the dataset's own, or independent images.
         cache_dir: Folder for decoded samples, 4 bytes per pixel, from which a run reads them instead of decoding files
             again. The first run writes them. Use a local disk. None: no cache.
 
@@ -86,6 +90,8 @@ class SegmentationDataModule(pl.LightningDataModule):
     """Where to get the dataset, and what its folder must contain. Error messages end with it."""
     terms: ClassVar[str] = "Unknown."
     """Terms of use of the data. The model card of networks that are trained on it repeats them."""
+    groups: ClassVar[str | None] = None
+    """The `group_pattern` of the dataset; None for images that do not depend on each other."""
     official_counts: ClassVar[Mapping[str, int]] = {}
     """Number of samples of each split whose labels are public."""
 
@@ -108,6 +114,7 @@ class SegmentationDataModule(pl.LightningDataModule):
         split: Split | None = None,
         skip_broken: int = 0,
         eval_batch_size: int = 1,
+        group_pattern: str | None = None,
         cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -119,6 +126,7 @@ class SegmentationDataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.skip_broken = skip_broken
+        self._group_pattern = _compiled(self.groups if group_pattern is None else group_pattern)
         self.cache_dir = None if cache_dir is None else expand(cache_dir, "data.cache_dir")
         self.skipped: list[dict[str, str]] = []
         self._augmentation: dict[str, Any] = {
@@ -264,6 +272,11 @@ class SegmentationDataModule(pl.LightningDataModule):
         label_map = self.label_map
         return SegmentationDataset(samples, len(label_map.classes), label_map.encoding, transform, label_map.colored)
 
+    def group_of(self, name: str) -> str:
+        """Return the group of the sample with this name; empty for a sample that depends on no other."""
+        match = self._group_pattern and self._group_pattern.match(name)
+        return "" if not match else match[min(match.re.groups, 1)] or ""
+
     def setup(self, stage: str) -> None:
         """List the splits that this stage needs and check them, so that mistakes are reported before it starts.
 
@@ -359,3 +372,10 @@ class SegmentationDataModule(pl.LightningDataModule):
             advice = f" The root has {join(packed, limit=5)}: see refinenet data prepare." if packed else ""
             raise AbsentSplit(f"{path}: no such folder (data.root is {self.root}).{advice}\n{self.source}")
         return path
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if pattern is None else re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"data.group_pattern is {pattern!r}; expected a regular expression: {error}") from error

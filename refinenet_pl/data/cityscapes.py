@@ -28,6 +28,7 @@ class CityscapesDataModule(SegmentationDataModule):
         **{row.id % 256: IGNORE_INDEX for row in Cityscapes.classes},
         **{label: index for index, label in enumerate(EVALUATED_IDS)},
     }
+    groups = "[^_]+"  # the city
     official_counts: ClassVar[dict[str, int]] = {"train": 2975, "val": 500}
     source = (
         "Cityscapes: https://www.cityscapes-dataset.com (login required). Unpack leftImg8bit_trainvaltest.zip and "

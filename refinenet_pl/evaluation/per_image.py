@@ -40,13 +40,16 @@ class ImageMatrices:
         # int64 [entries, 3] per image: target class, predicted class, pixels.
         self._entries: dict[str, np.ndarray] = {}
         self._target_hashes: dict[str, str] = {}
+        self._groups: dict[str, str] = {}
 
     @property
     def names(self) -> list[str]:
         """The image names, sorted. All arrays below have their images in this order."""
         return sorted(self._entries)
 
-    def add(self, name: str, matrix: Tensor | np.ndarray, target: Tensor | np.ndarray | None = None) -> None:
+    def add(
+        self, name: str, matrix: Tensor | np.ndarray, target: Tensor | np.ndarray | None = None, group: str = ""
+    ) -> None:
         """Add the confusion matrix of one image.
 
         Args:
@@ -54,6 +57,7 @@ class ImageMatrices:
             matrix: Its confusion matrix, integers [C, C].
             target: Its class indices, uint8 [H, W]. A hash of them is kept, so that runs on other labels are told
                 apart. None: no hash.
+            group: What the image has in common with others, such as a drive. Empty: it is independent of others.
 
         Raises:
             UserError: An image of this name exists already.
@@ -61,7 +65,7 @@ class ImageMatrices:
         matrix = np.asarray(matrix)
         true, prediction = matrix.nonzero()
         entries = np.stack([true, prediction, matrix[true, prediction]], axis=1)
-        self._insert(name, entries, "" if target is None else _hash(np.asarray(target)))
+        self._insert(name, entries, "" if target is None else _hash(np.asarray(target)), group)
 
     def merge(self, other: "ImageMatrices") -> None:
         """Add the images of another process.
@@ -70,18 +74,24 @@ class ImageMatrices:
             UserError: An image of the same name exists already.
         """
         for name, entries in other._entries.items():
-            self._insert(name, entries, other._target_hashes[name])
+            self._insert(name, entries, other._target_hashes[name], other._groups[name])
 
-    def _insert(self, name: str, entries: np.ndarray, target_hash: str) -> None:
+    def _insert(self, name: str, entries: np.ndarray, target_hash: str, group: str) -> None:
         if name in self._entries:
             raise UserError(f"two images are named {name!r}; each image counts once, so give each its own name")
         self._entries[name] = entries
         self._target_hashes[name] = target_hash
+        self._groups[name] = group
 
     @property
     def target_hashes(self) -> list[str]:
         """A hash of the target of each image; empty where it is not known, as in files of earlier versions."""
         return [self._target_hashes[name] for name in self.names]
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of each image; empty for independent images, and in files of earlier versions."""
+        return [self._groups[name] for name in self.names]
 
     def fingerprint(self) -> str | None:
         """Return a hash of the names and targets of all images, equal for copies of the data; None if unknown."""
@@ -144,6 +154,7 @@ class ImageMatrices:
                 class_names=np.array(self.class_names, dtype=np.str_),
                 names=np.array(self.names, dtype=np.str_),
                 target_hashes=np.array(self.target_hashes, dtype=np.str_),
+                groups=np.array(self.groups, dtype=np.str_),
                 image=image,
                 true=target,
                 predicted=prediction,
@@ -162,13 +173,16 @@ class ImageMatrices:
             with np.load(path, allow_pickle=False) as file:
                 class_names, names = file["class_names"].tolist(), file["names"].tolist()
                 hashes = file["target_hashes"].tolist() if "target_hashes" in file else [""] * len(names)
+                groups = file["groups"].tolist() if "groups" in file else [""] * len(names)
                 entries = np.stack([file[key] for key in ("image", "true", "predicted", "pixels")], axis=1)
             if entries.dtype.kind not in "iu" or not all(
-                isinstance(name, str) for name in [*class_names, *names, *hashes]
+                isinstance(name, str) for name in [*class_names, *names, *hashes, *groups]
             ):
                 raise ValueError(f"found numbers of type {entries.dtype} and names; expected integers and text")
-            if len(hashes) != len(names):
-                raise ValueError(f"found {len(hashes)} hashes of targets for {len(names)} images")
+            if len(hashes) != len(names) or len(groups) != len(names):
+                raise ValueError(
+                    f"found {len(hashes)} hashes of targets and {len(groups)} groups for {len(names)} images"
+                )
             if len(class_names) > MAX_CLASSES or len(class_names) * len(names) > MAX_COUNTS:
                 raise ValueError(f"found {len(class_names)} classes and {len(names)} images, which are too many")
             if outside := [name for name in names if leads_outside(name)]:
@@ -185,8 +199,10 @@ class ImageMatrices:
         images = cls(class_names)
         entries = entries[np.argsort(entries[:, 0], kind="stable")]
         starts = np.searchsorted(entries[:, 0], np.arange(1, len(names)))
-        for name, part, target_hash in zip(names, np.split(entries[:, 1:], starts), hashes, strict=False):
-            images._insert(name, part, target_hash)
+        for name, part, target_hash, group in zip(
+            names, np.split(entries[:, 1:], starts), hashes, groups, strict=False
+        ):
+            images._insert(name, part, target_hash, group)
         return images
 
 

@@ -8,9 +8,10 @@ from rich.table import Table
 from torch import Tensor
 
 from refinenet_pl.evaluation import metrics
-from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES, interval, resampled_iou
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
+from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.evaluation.scores import score
 from refinenet_pl.text import percent, percent_interval
 
 
@@ -47,15 +48,20 @@ def summarize_boundaries(boundary: BoundaryIoU, trimap: TrimapIoU, class_names: 
 
 
 def summarize_intervals(images: ImageMatrices) -> dict[str, Any]:
-    """Return bootstrap intervals over images, of the mean IoU and of the IoU of each class."""
-    iou = resampled_iou(images)
+    """Return the intervals of one run over images, of the mean IoU and of the IoU of each class.
+
+    They say nothing about other seeds. "units" tells which images count as independent, and "effective_images" how
+    many independent images would give the mean IoU the same variance.
+    """
+    scores = score([images])
+    *per_class, miou = scores.estimate().image_interval().clip(0, 1).tolist()
     return {
-        "miou": defined_interval(interval(metrics.mean_over_classes(iou))),
-        "per_class_iou": {
-            name: defined_interval(interval(values)) for name, values in zip(images.class_names, iou.T, strict=True)
-        },
+        "miou": defined_interval(miou),
+        "per_class_iou": dict(zip(images.class_names, map(defined_interval, per_class), strict=True)),
         "level": LEVEL,
-        "resamples": RESAMPLES,
+        "covers": "images",
+        "units": scores.units.describe(),
+        "effective_images": defined(round(scores.effective_images(scores.units), 1)),
     }
 
 
@@ -64,7 +70,7 @@ def defined(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def defined_interval(ends: tuple[float, float]) -> list[float] | None:
+def defined_interval(ends: Sequence[float]) -> list[float] | None:
     """Return the two ends as a list, or None if they are NaN."""
     return None if math.isnan(ends[0]) else list(ends)
 

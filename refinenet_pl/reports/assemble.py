@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.bootstrap import LEVEL
-from refinenet_pl.evaluation.comparison import difference, excludes_zero
+from refinenet_pl.evaluation.comparison import Difference
+from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.results import defined
 from refinenet_pl.reports.columns import Column, class_columns, cost_columns, main_columns
-from refinenet_pl.reports.notes import caption, class_caption, notes, warnings
+from refinenet_pl.reports.notes import caption, class_caption, notes, pair_note, warnings
 from refinenet_pl.reports.page_images import ReportImages, Selection, embed_images, select_images
 from refinenet_pl.reports.pictures import describe_missing, first_runs
 from refinenet_pl.reports.plot_style import COLUMN, render
@@ -47,8 +47,9 @@ class ClassComparison:
         classes: Names of the classes.
         iou: IoU of each row and class, then the mean IoU, in 0..1; None where undefined.
         pairs: Differences of row B to row A, by their numbers "A-B" with A < B. Each holds, per class and for the mean,
-            "difference", "interval" and "excludes_zero".
+            "difference", "interval" and "marked".
         level: Level of the intervals, in 0..1.
+        covered: What the intervals cover.
     """
 
     rows: list[str]
@@ -56,6 +57,7 @@ class ClassComparison:
     iou: list[list[float | None]]
     pairs: dict[str, list[dict[str, Any]]]
     level: float
+    covered: str
 
 
 @dataclass(frozen=True)
@@ -176,17 +178,16 @@ def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
     scores = [row.scores for row in dataset.finished if row.scores is not None]
     pairs = {}
     for (first, a), (second, b) in itertools.combinations(enumerate(scores), 2):
-        compared = difference(a, b)
+        compared = Difference(a, b)
+        entries, marks = compared.as_dict(), compared.marked().tolist()
         pairs[f"{first}-{second}"] = [
-            {
-                "difference": entry["difference"],
-                "interval": entry["interval"],
-                "excludes_zero": excludes_zero(entry["interval"]),
-            }
-            for entry in [*compared["per_class_iou"].values(), compared["miou"]]
+            {"difference": entry["difference"], "interval": entry["interval"], "marked": mark}
+            for entry, mark in zip([*entries["per_class_iou"].values(), entries["miou"]], marks, strict=True)
         ]
     iou = [[defined(value) for value in score.iou.tolist()] for score in scores]
-    return ClassComparison([row.label for row in dataset.finished], list(dataset.class_names), iou, pairs, LEVEL)
+    return ClassComparison(
+        [row.label for row in dataset.finished], list(dataset.class_names), iou, pairs, LEVEL, pair_note(dataset)
+    )
 
 
 def _plots(dataset: DatasetSummary) -> list[Plot]:

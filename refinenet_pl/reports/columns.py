@@ -1,9 +1,9 @@
 """The tables of a study as columns, independent of the file format."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from refinenet_pl.evaluation.comparison import excludes_zero
 from refinenet_pl.evaluation.results import defined
 from refinenet_pl.reports.metric import metric_name
 from refinenet_pl.reports.row_costs import Costs
@@ -84,11 +84,19 @@ def _metric_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Col
 
     return [
         column(f"{metric_name(study.metric)} %", [_mean(row) for row in rows], [row.mean for row in rows]),
+        column(
+            "interval",
+            [percent_interval(row.interval(study.metric)) for row in rows],
+            [interval[0] if (interval := row.interval(study.metric)) else None for row in rows],
+        ),
         column("seeds", [_seeds(row, len(study.seeds)) for row in rows], [len(row.runs) for row in rows]),
         column(
             "difference",
-            [_difference(row.difference, row.interval(study.metric)) for row in rows],
+            [_difference(row, study.metric, dataset.is_marked(row, study.metric)) for row in rows],
             [row.difference for row in rows],
+        ),
+        _numbers(
+            dataset, "due to seeds, %", lambda row: row.seed_share(study.metric), lambda share: f"{100 * share:.0f}"
         ),
         column(
             "published %",
@@ -138,10 +146,10 @@ def class_columns(dataset: DatasetSummary) -> list[Column]:
         assert row.scores is not None
         iou = [defined(value) for value in row.scores.iou.tolist()]
         cells = [percent(value) for value in iou]
-        compared = [] if row.compared is None else [*row.compared["per_class_iou"].values(), row.compared["miou"]]
-        for index, entry in enumerate(compared):
-            if entry["difference"] is not None:
-                cells[index] += f" ({points(entry['difference'])}{mark(entry['interval'])})"
+        if row.compared is not None:
+            for index, value in enumerate(row.compared.estimate.value.tolist()):
+                if cells[index] != EMPTY and not math.isnan(value):
+                    cells[index] += f" ({points(value)}{mark(dataset.marks[row.label][index])})"
         columns.append(Column(row.label, cells, iou))
     return columns
 
@@ -156,16 +164,17 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.2f}".replace("-", "−")
 
 
-def mark(interval: Sequence[float] | None) -> str:
-    """Return a star for an interval that excludes zero."""
-    return "*" if excludes_zero(interval) else ""
+def mark(marked: bool) -> str:
+    """Return a star for a difference whose interval over seeds and images excludes zero."""
+    return "*" if marked else ""
 
 
-def _difference(difference: float | None, interval: Sequence[float] | None) -> str:
-    if difference is None:
+def _difference(row: Row, metric: str, marked: bool) -> str:
+    if row.difference is None:
         return EMPTY
+    interval = row.difference_interval(metric)
     ends = f" ({percent_interval(interval).replace('-', '−')})" if interval else ""
-    return f"{points(difference)}{mark(interval)}{ends}"
+    return f"{points(row.difference)}{mark(marked)}{ends}"
 
 
 def _mean(row: Row) -> str:

@@ -1,11 +1,16 @@
 """Captions, notes and warnings of a report."""
 
-from refinenet_pl.evaluation.bootstrap import LEVEL, RESAMPLES
+from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.reports.metric import metric_name
 from refinenet_pl.reports.summary import DatasetSummary, Summary
 from refinenet_pl.text import join
 
 PERCENT = f"{100 * LEVEL:g} %"
+STAR = (
+    f"A star (*) marks a difference from zero at level {PERCENT}, over seeds and images, adjusted for the number of "
+    "rows that are compared with the base row (Holm). Each class is looked at by itself: of 20 classes without any "
+    "difference, one gets a star."
+)
 
 
 def caption(summary: Summary) -> str:
@@ -20,16 +25,31 @@ def caption(summary: Summary) -> str:
         for dataset in summary.datasets
     )
     return (
-        f"{name[0].upper()}{name[1:]} in percent: {seeds}, on {images}. Differences are to {base.label}, in points, "
-        f"with {PERCENT} intervals."
+        f"{name[0].upper()}{name[1:]} in percent: {seeds}, on {images}. Differences are to {base.label}, in points. "
+        f"Intervals: {PERCENT}, {_covers(summary.datasets[0])}."
     )
+
+
+def _covers(dataset: DatasetSummary) -> str:
+    return "over seeds and images" if dataset.covers_seeds else "over images alone, not over seeds"
 
 
 def class_caption(dataset: DatasetSummary) -> str:
     """Return the caption of a class table."""
+    return f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points. " + (
+        STAR if dataset.covers_seeds else "No stars: with one seed a row, intervals say nothing about other seeds."
+    )
+
+
+def pair_note(dataset: DatasetSummary) -> str:
+    """Return what the intervals of any two rows cover, for the page."""
+    if not dataset.covers_seeds:
+        return (
+            "One seed a row: intervals are over images alone and say nothing about other seeds, so there are no stars."
+        )
     return (
-        f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points. "
-        f"A star (*) marks a {PERCENT} interval that excludes zero."
+        "Means over seeds. Intervals are over seeds and images. A star (*) and a filled dot mark an interval that "
+        "excludes zero, not adjusted for the number of comparisons."
     )
 
 
@@ -38,9 +58,9 @@ def notes(summary: Summary) -> list[str]:
     lines = []
     metric, datasets = summary.study.metric, summary.datasets
     if any(row.interval(metric) for dataset in datasets for row in dataset.rows):
-        lines += _interval_notes()
+        lines += _interval_notes(datasets)
     elif any(len(dataset.finished) > 1 for dataset in datasets):
-        lines.append("No intervals: only mean IoU and the IoU of a class have them, on two images or more.")
+        lines.append("No intervals: only mean IoU and the IoU of a class have them, on two independent images or more.")
     if any(len({len(row.runs) for row in dataset.rows}) > 1 for dataset in datasets):
         lines.append("Rows have different numbers of finished seeds. Each mean is over the seeds of its row.")
     for dataset in datasets:
@@ -60,15 +80,29 @@ def notes(summary: Summary) -> list[str]:
     return [*lines, *(f"Software: {each}." for each in software)]
 
 
-def _interval_notes() -> list[str]:
-    return [
-        f"Intervals: {PERCENT}, percentile bootstrap over images, {RESAMPLES:,} resamples. Both rows use the same "
-        "resamples. The difference is between the rows' means over seeds.",
-        "A star (*) marks an interval that excludes zero. Two equal rows get a mark in about "
-        f"{100 * (1 - LEVEL):.0f} % of comparisons.",
-        "Intervals cover other images of this kind. They do not cover other seeds; see the standard deviation. They "
-        "are too narrow if images depend on each other, such as frames of one drive.",
-    ]
+def _interval_notes(datasets: list[DatasetSummary]) -> list[str]:
+    lines = []
+    if any(dataset.covers_seeds for dataset in datasets):
+        lines += [
+            f"Intervals over seeds and images: {PERCENT}. They cover other seeds and other images of this kind. Rows "
+            'with the same seeds are compared seed by seed. "Due to seeds" is the share of the difference\'s variance.',
+            STAR,
+        ]
+    if not all(dataset.covers_seeds for dataset in datasets):
+        lines.append(
+            f"Intervals over images alone: {PERCENT}. They cover other images of this kind. They say nothing about "
+            "other seeds, so no difference gets a star. Two or more seeds a row give intervals over both."
+        )
+    for dataset in datasets:
+        prefix = f"{dataset.name}: " if dataset.name else ""
+        scores = dataset.finished[0].scores
+        assert scores is not None
+        effective = scores.effective_images(scores.units)
+        lines.append(
+            f"{prefix}The intervals count {scores.units.describe()}. For the mean IoU of {dataset.finished[0].label}, "
+            f"{dataset.images} images say as much as {effective:.0f} independent ones."
+        )
+    return lines
 
 
 def warnings(summary: Summary) -> list[str]:

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from refinenet_pl.evaluation.comparison import excludes_zero
 from refinenet_pl.reports.metric import metric_name
 from refinenet_pl.reports.plot_style import COLUMN, PAGE, STYLE, add_legend, row_style
 from refinenet_pl.reports.summary import DatasetSummary, Row
@@ -32,8 +31,8 @@ def draw_plots(dataset: DatasetSummary) -> dict[str, tuple[Figure, str]]:
         ),
         "class_differences": (
             class_differences,
-            f"Difference of each class's IoU to {dataset.rows[0].label}, with bootstrap intervals over images; filled "
-            "markers: the interval excludes zero",
+            f"Difference of each class's IoU to {dataset.rows[0].label}, with intervals over "
+            + ("seeds and images; filled markers: it differs from zero" if dataset.covers_seeds else "images alone"),
         ),
     }
     with matplotlib.rc_context(STYLE):
@@ -78,7 +77,10 @@ def class_differences(dataset: DatasetSummary) -> Figure | None:
     figure = Figure((width, lines * (0.7 + 0.15 * len(names))), layout="constrained")
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, row in zip(panels, rows, strict=False):
-        _plot_differences(axes, [_compared(row, name) for name in names], row_style(dataset, row))
+        marks = dict(zip(dataset.class_names, dataset.marks[row.label].tolist(), strict=False))
+        _plot_differences(
+            axes, [_compared(row, name) | {"marked": marks[name]} for name in names], row_style(dataset, row)
+        )
         axes.set_title(plain(textwrap.fill(row.label, 34)), fontsize=8)
     for axes in panels[len(rows) :]:
         axes.set_visible(False)
@@ -89,7 +91,7 @@ def class_differences(dataset: DatasetSummary) -> Figure | None:
 
 def _compared(row: Row, class_name: str) -> dict[str, Any]:
     assert row.compared is not None
-    return row.compared["per_class_iou"][class_name]
+    return row.compared.as_dict()["per_class_iou"][class_name]
 
 
 def _plot_differences(axes: Axes, classes: Sequence[dict[str, Any]], style: dict[str, Any]) -> None:
@@ -99,7 +101,7 @@ def _plot_differences(axes: Axes, classes: Sequence[dict[str, Any]], style: dict
             continue
         low, high = compared["interval"] or (np.nan, np.nan)
         axes.plot([100 * low, 100 * high], [y, y], color=style["color"], lw=0.9)
-        face = style["color"] if excludes_zero(compared["interval"]) else "white"
+        face = style["color"] if compared["marked"] else "white"
         axes.plot(100 * compared["difference"], y, style["marker"], color=style["color"], mfc=face, ms=3.5, mew=0.9)
     axes.tick_params("y", length=0)
     axes.tick_params("x", labelbottom=True)

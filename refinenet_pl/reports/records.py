@@ -25,15 +25,21 @@ def row_records(summary: Summary) -> list[Record]:
 def _row_values(row: Row, dataset: DatasetSummary) -> Record:
     metric, published = dataset.study.metric, row.published
     low, high = row.interval(metric) or (None, None)
+    difference_low, difference_high = row.difference_interval(metric) or (None, None)
     return {
         "metric": metric,
         "mean": row.mean,
         "std": row.std,
+        "low": low,
+        "high": high,
         "seeds": join(run.cell.seed for run in row.runs),
         "values": join(row.values),
         "difference": row.difference,
-        "difference_low": low,
-        "difference_high": high,
+        "difference_low": difference_low,
+        "difference_high": difference_high,
+        "difference_covers": row.compared and ("seeds and images" if row.compared.estimate.covers_seeds else "images"),
+        "difference_seed_share": row.seed_share(metric),
+        "difference_marked": None if row.compared is None else dataset.is_marked(row, metric),
         "published": published and published.value / 100,
         "published_verified": published and published.verified,
         "published_source": published and published.source,
@@ -44,10 +50,11 @@ def _row_values(row: Row, dataset: DatasetSummary) -> Record:
 
 def _class_values(row: Row, class_names: Sequence[str]) -> Record:
     values: Record = {}
+    compared = None if row.compared is None else row.compared.as_dict()["per_class_iou"]
     for index, name in enumerate(class_names):
-        compared = {} if row.compared is None else row.compared["per_class_iou"][name]
-        low, high = compared.get("interval") or (None, None)
+        entry = {} if compared is None else compared[name]
+        low, high = entry.get("interval") or (None, None)
         values[f"iou {name}"] = None if row.scores is None else defined(float(row.scores.iou[index]))
-        values[f"difference {name}"] = compared.get("difference")
+        values[f"difference {name}"] = entry.get("difference")
         values[f"low {name}"], values[f"high {name}"] = low, high
     return values

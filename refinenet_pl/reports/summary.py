@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
-from refinenet_pl.evaluation.comparison import Scores, difference, score
+import numpy as np
+
+from refinenet_pl.evaluation.comparison import Difference
+from refinenet_pl.evaluation.intervals import marked
+from refinenet_pl.evaluation.results import defined, defined_interval
+from refinenet_pl.evaluation.scores import Scores, score
 from refinenet_pl.progress import track
 from refinenet_pl.reports.learning_curve import Curve, learning_curve
 from refinenet_pl.reports.metric import metric_at
@@ -26,10 +31,9 @@ class Row:
         values: The study's metric in each run; None where it is undefined.
         mean: Mean of `values`; None if a value is undefined or there are no runs.
         std: Sample standard deviation of `values`; None for fewer than two.
-        scores: IoU averaged over seeds, with its resamples; None without runs.
+        scores: IoU in each run, with what its intervals need; None without runs.
         difference: `mean` minus the base row's mean.
-        compared: Result of `evaluation.comparison.difference` between the base row and this row. None for the base row,
-            and if either has no runs.
+        compared: Difference in IoU between the base row and this row. None for the base row, and if either has no runs.
         published: A published value of this row.
         costs: Costs of training and inference.
         curves: Learning curve of each training, by run folder.
@@ -42,7 +46,7 @@ class Row:
     std: float | None
     scores: Scores | None
     difference: float | None
-    compared: dict[str, Any] | None
+    compared: Difference | None
     published: PublishedMetric | None
     costs: Costs
     curves: dict[Path, Curve]
@@ -52,13 +56,33 @@ class Row:
         """Name of the row in tables and plots."""
         return " · ".join(self.levels.values())
 
-    def interval(self, metric: str) -> list[float] | None:
-        """Return the interval of `difference`. Only mean IoU and the IoU of a class have one; otherwise None."""
-        if self.compared is None:
+    def column(self, metric: str) -> int | None:
+        """Return the column of a metric in `scores`: of mean IoU or the IoU of a class; None for other metrics."""
+        if self.scores is None:
             return None
-        class_name = metric.removeprefix("per_class_iou.")
-        compared = self.compared["miou"] if metric == "miou" else self.compared["per_class_iou"].get(class_name)
-        return compared and compared["interval"]
+        names = {**{f"per_class_iou.{name}": index for index, name in enumerate(self.scores.class_names)}, "miou": -1}
+        return names.get(metric)
+
+    def interval(self, metric: str) -> list[float] | None:
+        """Return the interval of the row's mean, over seeds and images, or over images if there is one seed."""
+        column = self.column(metric)
+        if self.scores is None or column is None:
+            return None
+        return defined_interval(self.scores.estimate().interval()[column].clip(0, 1).tolist())
+
+    def difference_interval(self, metric: str) -> list[float] | None:
+        """Return the interval of `difference`; None for the base row and for metrics without interval."""
+        column = self.column(metric)
+        if self.compared is None or column is None:
+            return None
+        return defined_interval(self.compared.estimate.interval()[column].tolist())
+
+    def seed_share(self, metric: str) -> float | None:
+        """Return the share of the variance of `difference` that is due to seeds, 0..1."""
+        column = self.column(metric)
+        if self.compared is None or column is None:
+            return None
+        return defined(float(self.compared.estimate.seed_share[column]))
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,26 @@ class DatasetSummary:
             run = row.runs[0]
             groups.setdefault((run.training or run.folder).path, []).append(row)
         return list(groups.values())
+
+    @cached_property
+    def marks(self) -> dict[str, np.ndarray]:
+        """Whether each row's differences get a star, per class and then for the mean IoU, by the row's label.
+
+        They are adjusted for the number of rows: see `evaluation.intervals.marked`.
+        """
+        rows = [row for row in self.finished if row.compared is not None]
+        found = marked([row.compared.estimate for row in rows if row.compared is not None])
+        return {row.label: marks for row, marks in zip(rows, found, strict=True)}
+
+    def is_marked(self, row: Row, metric: str) -> bool:
+        """Return whether the difference of a row gets a star."""
+        column = row.column(metric)
+        return column is not None and row.label in self.marks and bool(self.marks[row.label][column])
+
+    @property
+    def covers_seeds(self) -> bool:
+        """Whether the interval of some difference covers seeds."""
+        return any(row.compared is not None and row.compared.estimate.covers_seeds for row in self.rows)
 
     @property
     def images(self) -> int:
@@ -154,7 +198,7 @@ def summarize_study(study: Study, runs: Path) -> Summary:
         if dataset in found.missing_datasets:
             continue
         rows: list[Row] = []
-        with track(study.grid, f"resampling {dataset or 'images'}") as tracked:
+        with track(study.grid, f"reading {dataset or 'runs'}") as tracked:
             for levels in tracked:
                 costs = inference.get(row_name(levels, dataset), {})
                 selected = found.select(dataset, levels)
@@ -174,7 +218,7 @@ def _row(
     values = [metric_at(study.metric, run.results, run.folder.results) for run in runs]
     defined = [value for value in values if value is not None]
     mean = fmean(defined) if defined and len(defined) == len(values) else None
-    scores = score([run.images for run in runs]) if runs else None
+    scores = score([run.images for run in runs], [run.cell.seed for run in runs]) if runs else None
     trainings = [run.training for run in runs if run.training]
     curves = {training.path: learning_curve(training) for training in trainings}
     return Row(
@@ -185,7 +229,7 @@ def _row(
         std=stdev(defined) if mean is not None and len(defined) > 1 else None,
         scores=scores,
         difference=None if base is None or base.mean is None or mean is None else mean - base.mean,
-        compared=difference(base.scores, scores) if base and base.scores and scores else None,
+        compared=Difference(base.scores, scores) if base and base.scores and scores else None,
         published=study.published_for(levels, dataset),
         costs=row_costs(inference, trainings),
         curves={path: curve for path, curve in curves.items() if curve},

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class ResultsWriter(Callback):
     ) -> None:
         """Count the images, except within `fit`."""
         if trainer.state.fn == "validate":
-            self._count(outputs, batch)
+            self._count(trainer, outputs, batch)
 
     def on_test_batch_end(  # type: ignore[override]
         self,
@@ -77,12 +77,13 @@ class ResultsWriter(Callback):
         *_: Any,
     ) -> None:
         """Count the images."""
-        self._count(outputs, batch)
+        self._count(trainer, outputs, batch)
 
-    def _count(self, outputs: dict[str, list[Tensor]], samples: list[dict[str, Any]]) -> None:
+    def _count(self, trainer: pl.Trainer, outputs: dict[str, list[Tensor]], samples: list[dict[str, Any]]) -> None:
         results = zip(samples, outputs["predictions"], outputs["confusion_matrices"], strict=True)
+        group_of: Callable[[str], str] = getattr(trainer.datamodule, "group_of", lambda name: "")  # type: ignore[attr-defined]
         for sample, prediction, matrix in results:
-            self.images.add(sample["name"], matrix.cpu(), sample["mask"].cpu())
+            self.images.add(sample["name"], matrix.cpu(), sample["mask"].cpu(), group_of(sample["name"]))
             self.boundary.update(prediction, sample["mask"])
             self.trimap.update(prediction, sample["mask"])
 

@@ -1,0 +1,89 @@
+"""What the wrong pixels of an image are: whole segments that are swapped, missed or invented, or pixels at an edge."""
+
+import numpy as np
+from scipy import ndimage
+
+from refinenet_pl.data.classes import IGNORE_INDEX
+
+PARTS = ("edge", "swap", "missed", "invented")
+EDGE = 4
+"""Width of an edge in pixels: the stride of RefineNet's logits."""
+
+
+def error_parts(prediction: np.ndarray, target: np.ndarray, num_classes: int, edge: int = EDGE) -> np.ndarray:
+    """Count the wrong pixels of one image by their part, target and prediction.
+
+    A segment is a connected region of one class. Each wrong pixel lies in a segment of the target and in one of the
+    prediction. A segment is found if at least half of its pixels are right. The pixel is
+
+    - "swap" if neither segment is found: a region is taken for another class;
+    - "missed" if the target's is not found, and the prediction's is: its neighbor swallows the segment;
+    - "invented" if the prediction's is not found, and the target's is;
+    - "edge" if both are found, and a pixel with another target is within `edge` rows and columns;
+    - "swap" if both are found, elsewhere.
+
+    So a thin object that is not there counts as missed, although all of its pixels are near an edge.
+
+    Args:
+        prediction: Class indices, integers [H, W].
+        target: Class indices, integers [H, W]; 255 for ignored pixels, which are in no segment.
+        num_classes: Number of classes.
+        edge: Width of an edge in pixels.
+
+    Returns:
+        int64 [len(PARTS), C, C]; rows are the target. Summed over parts, the confusion matrix without its diagonal.
+    """
+    counted = target != IGNORE_INDEX
+    wrong = counted & (prediction != target)
+    if not wrong.any():
+        return np.zeros((len(PARTS), num_classes, num_classes), np.int64)
+    right = counted & ~wrong
+    found_target = _found(segments(np.where(counted, target, -1)), right, counted)
+    found_prediction = _found(segments(np.where(counted, prediction, -1)), right, counted)
+    part = np.full(target.shape, PARTS.index("swap"))
+    part[found_target & found_prediction & near_edges(target, edge)] = PARTS.index("edge")
+    part[~found_target & found_prediction] = PARTS.index("missed")
+    part[found_target & ~found_prediction] = PARTS.index("invented")
+    index = (part[wrong] * num_classes + target[wrong]) * num_classes + prediction[wrong]
+    counts = np.bincount(index, minlength=len(PARTS) * num_classes**2)
+    return counts.reshape(len(PARTS), num_classes, num_classes)
+
+
+def segments(mask: np.ndarray) -> np.ndarray:
+    """Return the number of each pixel's segment, integers [H, W]: pixels of one value that share sides."""
+    height, width = mask.shape
+    # Pixels lie at even places of a grid, links between equal neighbors at odd ones. One pass finds all classes.
+    grid = np.zeros((2 * height - 1, 2 * width - 1), bool)
+    grid[::2, ::2] = True
+    grid[::2, 1::2] = mask[:, 1:] == mask[:, :-1]
+    grid[1::2, ::2] = mask[1:] == mask[:-1]
+    labels, _ = ndimage.label(grid)
+    return labels[::2, ::2]
+
+
+def near_edges(mask: np.ndarray, width: int) -> np.ndarray:
+    """Return whether a pixel with another value is within `width` rows and columns, bool [H, W]."""
+    size = 2 * width + 1
+    return ndimage.minimum_filter(mask, size, mode="nearest") != ndimage.maximum_filter(mask, size, mode="nearest")
+
+
+def _found(segment: np.ndarray, right: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Return whether at least half of the pixels of each pixel's segment are right, bool [H, W]."""
+    size = np.bincount(segment[counted], minlength=segment.max() + 1)
+    hits = np.bincount(segment[right], minlength=segment.max() + 1)
+    return (2 * hits >= size)[segment]
+
+
+def iou_losses(parts: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return what each part takes from the IoU of each class, float64 [len(PARTS), C]; its sum over parts is 1 - IoU.
+
+    Args:
+        parts: Counts of all images, [len(PARTS), C, C].
+        matrix: The confusion matrix of all images, [C, C].
+
+    Returns:
+        In 0..1; NaN for classes without pixels.
+    """
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
+    errors = parts.sum(1) + parts.sum(2)
+    return np.divide(errors, union, out=np.full(errors.shape, np.nan), where=union > 0)
