@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from refinenet_pl.evaluation.error_parts import PARTS, error_parts, iou_losses, near_edges, segments
+from refinenet_pl.evaluation.metrics import class_iou
+from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.evaluation.results import describe_errors, summarize_errors
 
 SKY, ROAD, BUS, TRUCK, POLE = range(5)
 
@@ -67,10 +71,12 @@ def test_large_spill_into_a_neighbor_is_a_swap():
     assert counts["edge"][ROAD, BUS] == 4 * 40
 
 
-def test_ignored_pixels_do_not_count():
-    prediction = scene()
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_ignored_pixels_do_not_count(dtype):
+    prediction = scene().astype(dtype)
     prediction[:, 116:] = BUS
-    assert error_parts(prediction, scene(), 5).sum() == 0
+    prediction[0, 0] = ROAD
+    assert error_parts(prediction, scene().astype(dtype), 5).sum() == 1
 
 
 def test_parts_sum_to_the_loss():
@@ -87,6 +93,42 @@ def test_parts_sum_to_the_loss():
     iou = matrix.diagonal() / (matrix.sum(0) + matrix.sum(1) - matrix.diagonal())
     np.testing.assert_allclose(iou_losses(parts, matrix).sum(0), 1 - iou)
     assert (parts.sum((1, 2)) > 0).all(), "every part occurs"
+
+
+def test_summary_of_a_split(tmp_path):
+    names = ("sky", "road", "bus", "truck", "pole")
+    images = ImageMatrices(names)
+    prediction = scene()
+    prediction[25:55, 10:50] = TRUCK
+    prediction[24:56, 100:102][scene()[24:56, 100:102] == POLE] = SKY
+    for number, mask in enumerate((prediction, scene())):
+        counted = scene() != 255
+        matrix = np.zeros((5, 5), np.int64)
+        np.add.at(matrix, (scene()[counted], mask[counted]), 1)
+        images.add(str(number), matrix, parts=error_parts(mask, scene(), 5))
+    images.save(tmp_path / "per_image.npz")
+    loaded = ImageMatrices.load(tmp_path / "per_image.npz")
+    np.testing.assert_array_equal(loaded.error_parts(), images.error_parts())
+    summary = summarize_errors(loaded)
+    assert summary is not None
+    iou = class_iou(torch.from_numpy(images.total())).numpy()
+    assert sum(summary["mean"].values()) == pytest.approx(1 - iou.mean())
+    for index, name in enumerate(names):
+        assert sum(summary["per_class"][name].values()) == pytest.approx(1 - iou[index])
+    # Half of the bus's pixels are lost. They are as many of the truck's union.
+    assert summary["per_class"]["bus"]["swap"] == pytest.approx(0.5)
+    (largest,) = summary["largest_swaps"]
+    assert largest["classes"] == ["bus", "truck"]
+    assert largest["loss"] == pytest.approx((0.5 + 1200 / (2 * 400 + 1200)) / 5)
+    sentence = describe_errors(summary)
+    assert sentence is not None
+    assert sentence.startswith(f"Missing to 100 % mean IoU: {100 * (1 - iou.mean()):.2f} points. At edges ")
+    assert f"swapped classes {100 * summary['mean']['swap']:.2f} (most: bus and truck, 22.00), missed" in sentence
+    without = ImageMatrices(names)
+    without.add("0", matrix)
+    assert summarize_errors(without) is not None, "an image without errors has no unknown part"
+    without.add("1", matrix[::-1])
+    assert summarize_errors(without) is None
 
 
 def test_segments_equal_labels_of_each_class():

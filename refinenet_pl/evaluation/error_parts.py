@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from refinenet_pl.data.classes import IGNORE_INDEX
+from refinenet_pl.evaluation.ceiling import IGNORE_INDEX
 
 PARTS = ("edge", "swap", "missed", "invented")
 EDGE = 4
@@ -33,6 +33,7 @@ def error_parts(prediction: np.ndarray, target: np.ndarray, num_classes: int, ed
     Returns:
         int64 [len(PARTS), C, C]; rows are the target. Summed over parts, the confusion matrix without its diagonal.
     """
+    prediction, target = prediction.astype(np.int64), target.astype(np.int64)
     counted = target != IGNORE_INDEX
     wrong = counted & (prediction != target)
     if not wrong.any():

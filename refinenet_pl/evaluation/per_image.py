@@ -12,11 +12,16 @@ import torch
 from torch import Tensor
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.evaluation.error_parts import PARTS
 from refinenet_pl.evaluation.metrics import iou, mean_over_classes
 from refinenet_pl.files import atomic_write
 
 INVALID_ARCHIVE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What numpy raises on .npz files that are damaged or have other content."""
+
+CORRECT, UNKNOWN = -1, -2
+"""The part of right pixels, and of pixels in files that do not tell parts."""
+KNOWN_PARTS = (UNKNOWN, CORRECT, *range(len(PARTS)))
 
 MAX_BYTES = 2**30
 """Most bytes of the arrays of a file. 10,000 images with 1000 pairs of classes each have 0.3 GB."""
@@ -37,7 +42,7 @@ class ImageMatrices:
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = tuple(class_names)
-        # int64 [entries, 3] per image: target class, predicted class, pixels.
+        # int64 [entries, 4] per image: target class, predicted class, part (an index of PARTS, or UNKNOWN), pixels.
         self._entries: dict[str, np.ndarray] = {}
         self._target_hashes: dict[str, str] = {}
         self._groups: dict[str, str] = {}
@@ -48,7 +53,12 @@ class ImageMatrices:
         return sorted(self._entries)
 
     def add(
-        self, name: str, matrix: Tensor | np.ndarray, target: Tensor | np.ndarray | None = None, group: str = ""
+        self,
+        name: str,
+        matrix: Tensor | np.ndarray,
+        target: Tensor | np.ndarray | None = None,
+        group: str = "",
+        parts: np.ndarray | None = None,
     ) -> None:
         """Add the confusion matrix of one image.
 
@@ -58,13 +68,18 @@ class ImageMatrices:
             target: Its class indices, uint8 [H, W]. A hash of them is kept, so that runs on other labels are told
                 apart. None: no hash.
             group: What the image has in common with others, such as a drive. Empty: it is independent of others.
+            parts: The wrong pixels by part, integers [len(PARTS), C, C]: see `error_parts`. None: unknown.
 
         Raises:
             UserError: An image of this name exists already.
         """
         matrix = np.asarray(matrix)
-        true, prediction = matrix.nonzero()
-        entries = np.stack([true, prediction, matrix[true, prediction]], axis=1)
+        if parts is None:
+            counts, first = matrix[None], UNKNOWN
+        else:
+            counts, first = np.concatenate([np.diag(matrix.diagonal())[None], parts]), CORRECT
+        part, true, prediction = counts.nonzero()
+        entries = np.stack([true, prediction, part + first, counts[part, true, prediction]], axis=1)
         self._insert(name, entries, "" if target is None else _hash(np.asarray(target)), group)
 
     def merge(self, other: "ImageMatrices") -> None:
@@ -103,23 +118,33 @@ class ImageMatrices:
     def total(self) -> np.ndarray:
         """Return the confusion matrix of all images, int64 [C, C]."""
         matrix = np.zeros((len(self.class_names),) * 2, np.int64)
-        _, target, prediction, pixels = self._columns()
+        _, target, prediction, _, pixels = self._columns()
         np.add.at(matrix, (target, prediction), pixels)
         return matrix
 
+    def error_parts(self) -> np.ndarray | None:
+        """Return the wrong pixels of all images by part, int64 [len(PARTS), C, C]; None if they are unknown."""
+        _, target, prediction, part, pixels = self._columns()
+        wrong = target != prediction
+        if (part[wrong] == UNKNOWN).any():
+            return None
+        counts = np.zeros((len(PARTS), *(len(self.class_names),) * 2), np.int64)
+        np.add.at(counts, (part[wrong], target[wrong], prediction[wrong]), pixels[wrong])
+        return counts
+
     def correct_pixels(self) -> np.ndarray:
         """Return the pixels of each class whose prediction is right, float64 [images, C]."""
-        image, target, prediction, pixels = self._columns()
+        image, target, prediction, _, pixels = self._columns()
         return self._per_class(image, target, pixels * (target == prediction))
 
     def target_pixels(self) -> np.ndarray:
         """Return the target pixels of each class, float64 [images, C]."""
-        image, target, _, pixels = self._columns()
+        image, target, _, _, pixels = self._columns()
         return self._per_class(image, target, pixels)
 
     def predicted_pixels(self) -> np.ndarray:
         """Return the pixels predicted as each class, without ignored pixels, float64 [images, C]."""
-        image, _, prediction, pixels = self._columns()
+        image, _, prediction, _, pixels = self._columns()
         return self._per_class(image, prediction, pixels)
 
     def mean_iou(self) -> np.ndarray:
@@ -133,12 +158,12 @@ class ImageMatrices:
         per_class = iou(*map(torch.from_numpy, counts)).numpy()
         return mean_over_classes(np.where(target > 0, per_class, np.nan))
 
-    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the image index, target class, predicted class and pixels of all entries, each int64 [entries]."""
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the image index, target class, predicted class, part and pixels of all entries, int64 [entries]."""
         parts = [self._entries[name] for name in self.names]
         image = np.repeat(np.arange(len(parts)), [len(entries) for entries in parts])
-        target, prediction, pixels = np.concatenate([np.empty((0, 3), np.int64), *parts]).T
-        return image, target, prediction, pixels
+        target, prediction, part, pixels = np.concatenate([np.empty((0, 4), np.int64), *parts]).T
+        return image, target, prediction, part, pixels
 
     def _per_class(self, image: np.ndarray, class_index: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(self._entries), len(self.class_names)))
@@ -146,8 +171,8 @@ class ImageMatrices:
         return sums
 
     def save(self, path: str | Path) -> None:
-        """Write a compressed .npz file: the names as text, and one array for each of the four columns."""
-        image, target, prediction, pixels = self._columns()
+        """Write a compressed .npz file: the names as text, and one array for each of the five columns."""
+        image, target, prediction, part, pixels = self._columns()
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -158,6 +183,7 @@ class ImageMatrices:
                 image=image,
                 true=target,
                 predicted=prediction,
+                part=part.astype(np.int8),
                 pixels=pixels,
             )
 
@@ -175,6 +201,7 @@ class ImageMatrices:
                 hashes = file["target_hashes"].tolist() if "target_hashes" in file else [""] * len(names)
                 groups = file["groups"].tolist() if "groups" in file else [""] * len(names)
                 entries = np.stack([file[key] for key in ("image", "true", "predicted", "pixels")], axis=1)
+                part = file["part"] if "part" in file else np.full(len(entries), UNKNOWN, np.int8)
             if entries.dtype.kind not in "iu" or not all(
                 isinstance(name, str) for name in [*class_names, *names, *hashes, *groups]
             ):
@@ -187,6 +214,9 @@ class ImageMatrices:
                 raise ValueError(f"found {len(class_names)} classes and {len(names)} images, which are too many")
             if outside := [name for name in names if leads_outside(name)]:
                 raise ValueError(f"found the image name {outside[0]!r}, which leads outside its folder")
+            entries = entries.astype(np.int64)
+            if part.shape != (len(entries),) or part.dtype.kind != "i" or not np.isin(part, KNOWN_PARTS).all():
+                raise ValueError("found parts of errors that do not exist")
             if (entries < 0).any() or (entries[:, :3] >= (len(names), len(class_names), len(class_names))).any():
                 raise ValueError("found negative numbers, or an image or class index without a name")
         except FileNotFoundError as error:
@@ -197,6 +227,7 @@ class ImageMatrices:
                 "Evaluate the run again to write a new file."
             ) from error
         images = cls(class_names)
+        entries = np.insert(entries, 3, part, axis=1)
         entries = entries[np.argsort(entries[:, 0], kind="stable")]
         starts = np.searchsorted(entries[:, 0], np.arange(1, len(names)))
         for name, part, target_hash, group in zip(

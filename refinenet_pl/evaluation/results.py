@@ -4,15 +4,25 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 from torch import Tensor
 
 from refinenet_pl.evaluation import metrics
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
+from refinenet_pl.evaluation.error_parts import PARTS, iou_losses
 from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.scores import score
-from refinenet_pl.text import percent, percent_interval
+from refinenet_pl.text import join, percent, percent_interval
+
+LABELS = {
+    "edge": "At edges",
+    "swap": "swapped classes",
+    "missed": "missed segments",
+    "invented": "invented segments",
+}
+"""Names of the parts of errors in a sentence."""
 
 
 def summarize(matrix: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
@@ -65,6 +75,45 @@ def summarize_intervals(images: ImageMatrices) -> dict[str, Any]:
     }
 
 
+def summarize_errors(images: ImageMatrices, pairs: int = 5) -> dict[str, Any] | None:
+    """Return what each part of the errors takes from the IoU; None if the parts are unknown. See `error_parts`.
+
+    Args:
+        images: The images of the split.
+        pairs: Number of swapped pairs of classes to list.
+
+    Returns:
+        "mean": points of 1 - mean IoU by part, "per_class": the same of each class, in 0..1; and "largest_swaps": the
+        "classes" of each pair and what swapping them takes from the mean IoU, as "loss". Parts sum to 1 - IoU.
+    """
+    parts = images.error_parts()
+    if parts is None:
+        return None
+    matrix = images.total()
+    losses = iou_losses(parts, matrix)
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
+    present = union > 0
+    # A swapped pixel is an error of both of its classes.
+    swaps = parts[PARTS.index("swap")] / np.where(present, union, 1)
+    swaps = swaps + parts[PARTS.index("swap")] / np.where(present, union, 1)[:, None]
+    both = np.triu(swaps + swaps.T, 1) / max(present.sum(), 1)
+    order = np.argsort(-both, axis=None, kind="stable")[:pairs]
+    found = [np.unravel_index(index, both.shape) for index in order if both.flat[index] > 0]
+    return {
+        "mean": {
+            name: defined(float(np.mean(loss[present])) if present.any() else math.nan)
+            for name, loss in zip(PARTS, losses, strict=True)
+        },
+        "per_class": {
+            name: dict(zip(PARTS, map(defined, column), strict=True))
+            for name, column in zip(images.class_names, losses.T.tolist(), strict=True)
+        },
+        "largest_swaps": [
+            {"classes": [images.class_names[a], images.class_names[b]], "loss": float(both[a, b])} for a, b in found
+        ],
+    }
+
+
 def defined(value: float) -> float | None:
     """Return the value, or None if it is NaN, because JSON has no NaN."""
     return None if math.isnan(value) else value
@@ -82,7 +131,7 @@ def _by_name(class_names: Sequence[str], values: Iterable[float]) -> dict[str, f
 def results_table(results: Mapping[str, Any], title: str) -> Table:
     """Return a table of IoU, its interval and Boundary IoU in percent: one row per class, then the means."""
     intervals, boundary = results["intervals"], results["boundary_iou"]
-    table = Table("class", title=title)
+    table = Table("class", title=title, caption=describe_errors(results.get("error_parts")))
     for heading in ("IoU %", f"{100 * intervals['level']:g} % interval", "boundary IoU %"):
         table.add_column(heading, justify="right")
     for name, iou in results["per_class_iou"].items():
@@ -94,3 +143,15 @@ def results_table(results: Mapping[str, Any], title: str) -> Table:
     for label, key in (("pixel accuracy", "pixel_accuracy"), ("mean accuracy", "mean_accuracy")):
         table.add_row(label, percent(results[key]), style="bold")
     return table
+
+
+def describe_errors(errors: Mapping[str, Any] | None) -> str | None:
+    """Return a sentence on where the mean IoU went, from `summarize_errors`; None if it is unknown."""
+    if errors is None or errors["mean"]["edge"] is None:
+        return None
+    parts = {name: f"{LABELS[name]} {percent(loss)}" for name, loss in errors["mean"].items()}
+    if errors["largest_swaps"]:
+        largest = errors["largest_swaps"][0]
+        parts["swap"] += f" (most: {' and '.join(largest['classes'])}, {percent(largest['loss'])})"
+    total = sum(errors["mean"].values())
+    return f"Missing to 100 % mean IoU: {percent(total)} points. {join(parts.values())}."

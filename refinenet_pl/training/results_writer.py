@@ -16,8 +16,15 @@ from torch import Tensor, distributed
 
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
+from refinenet_pl.evaluation.error_parts import error_parts
 from refinenet_pl.evaluation.per_image import ImageMatrices
-from refinenet_pl.evaluation.results import results_table, summarize, summarize_boundaries, summarize_intervals
+from refinenet_pl.evaluation.results import (
+    results_table,
+    summarize,
+    summarize_boundaries,
+    summarize_errors,
+    summarize_intervals,
+)
 from refinenet_pl.files import write_json
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.task import SegmentationTask
@@ -83,7 +90,9 @@ class ResultsWriter(Callback):
         results = zip(samples, outputs["predictions"], outputs["confusion_matrices"], strict=True)
         group_of: Callable[[str], str] = getattr(trainer.datamodule, "group_of", lambda name: "")  # type: ignore[attr-defined]
         for sample, prediction, matrix in results:
-            self.images.add(sample["name"], matrix.cpu(), sample["mask"].cpu(), group_of(sample["name"]))
+            name, target = sample["name"], sample["mask"].cpu().numpy()
+            parts = error_parts(prediction.cpu().numpy(), target, len(self.images.class_names))
+            self.images.add(name, matrix.cpu(), target, group_of(name), parts)
             self.boundary.update(prediction, sample["mask"])
             self.trimap.update(prediction, sample["mask"])
 
@@ -107,6 +116,7 @@ class ResultsWriter(Callback):
             **summarize(torch.from_numpy(images.total()), class_names),
             **boundaries,
             "intervals": summarize_intervals(images),
+            "error_parts": summarize_errors(images),
             "images": len(images.names),
             "fingerprint": images.fingerprint(),
             "skipped": getattr(trainer.datamodule, "skipped", []),  # type: ignore[attr-defined]
