@@ -38,7 +38,7 @@ ROWS = [
     BadInput("evaluation without a checkpoint", "validate", ("--ckpt_path",)),
     BadInput("abbreviated checkpoint", "validate --ckpt {run}", ("--ckpt_path",)),
     BadInput("prediction without a checkpoint", "predict --images x", ("--ckpt_path",)),
-    BadInput("argument left out", "compare {run}", ("run_b", "refinenet compare --help")),
+    BadInput("argument left out", "compare {run}", ("found 1 run", "refinenet compare RUN_A RUN_B")),
     BadInput("unknown option of a study", "study run --devces=3 s.yaml", ("--devces=3", "did you mean --devices?")),
     BadInput("missing study", "study report nope.yaml", ("nope.yaml",)),
     BadInput("no data for class weights", "class-weights", ("data",)),
