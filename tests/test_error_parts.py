@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from refinenet_pl.evaluation.error_parts import PARTS, error_parts, iou_losses, near_edges, segments
+from refinenet_pl.evaluation.boundary import near_edges
+from refinenet_pl.evaluation.error_parts import PARTS, error_parts, iou_losses, segments
 from refinenet_pl.evaluation.metrics import class_iou
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import describe_errors, summarize_errors
@@ -143,7 +144,7 @@ def test_segments_equal_labels_of_each_class():
 
 def test_edges_equal_a_search_of_all_neighbors():
     mask = np.random.default_rng(0).integers(0, 2, (12, 15)).repeat(3, 0).repeat(3, 1)
-    found = near_edges(mask, 2)
+    found = near_edges(torch.from_numpy(mask), 2)
     for row, column in np.ndindex(*mask.shape):
         window = mask[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
         assert found[row, column] == (window != mask[row, column]).any()

@@ -170,7 +170,7 @@ def test_classes_of_one_unit_have_no_interval():
 def test_one_image_has_no_interval():
     scores = score([to_images(population(1, seed=0))])
     assert np.isnan(scores.estimate().image_interval()).all()
-    assert np.isnan(scores.effective_images(scores.units))
+    assert np.isnan(scores.effective_images)
 
 
 def test_many_groups_are_units():

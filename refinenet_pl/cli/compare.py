@@ -84,8 +84,9 @@ def _file(path: Path) -> Path:
 
 def _seed(file: Path) -> int | None:
     """Return the seed of the run of a per_image.npz; None if its folder has no `results.json`, or no seed in it."""
-    results = RunFolder(file.parent)
-    return results.read_results().get("seed") if results.results.is_file() else None
+    run = RunFolder(file.parent)
+    seed = run.read_results().get("seed") if run.results.is_file() else None
+    return seed if isinstance(seed, int) else None
 
 
 def _seed_order(file: Path) -> tuple[bool, int]:

@@ -106,12 +106,17 @@ class TrimapIoU(Metric):
         """Count one image, or several images of one size; see `BoundaryIoU.update` for the arguments."""
         ignored = self.num_classes if self.ignore_index is None else self.ignore_index
         for matrix, width in zip(self.matrices, self.widths, strict=True):
-            near = mixed_windows(_repeat_edges(target, width), 2 * width + 1)
+            near = near_edges(target, width)
             matrix += confusion_matrix(prediction, target.masked_fill(~near, ignored), self.num_classes, ignored)
 
     def compute(self) -> Tensor:
         """Return the IoU, float64 [widths, num_classes]; NaN where the union is empty."""
         return torch.stack([class_iou(matrix) for matrix in self.matrices])
+
+
+def near_edges(mask: Tensor, width: int) -> Tensor:
+    """Return whether a pixel with another value is within `width` rows and columns, booleans [..., H, W]."""
+    return mixed_windows(_repeat_edges(mask, width), 2 * width + 1)
 
 
 def mixed_windows(mask: Tensor, size: int) -> Tensor:

@@ -98,9 +98,8 @@ def autocorrelation(influence: np.ndarray, group: np.ndarray) -> float:
 
 def _blocks(group: np.ndarray, groups: int, correlation: float) -> Units:
     images = len(group)
-    length = min(max(BLOCK_TIMES * (1 + correlation) / (1 - correlation), 1), max(images / MIN_BLOCKS, 1))
-    if correlation == 0.0:
-        length = 1.0
+    longest = max(images / MIN_BLOCKS, 1)
+    length = min(BLOCK_TIMES * (1 + correlation) / (1 - correlation), longest) if correlation > 0 else 1.0
     index = np.empty(images, np.int64)
     start = 0
     for number in range(groups):

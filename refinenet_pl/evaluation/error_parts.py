@@ -1,8 +1,10 @@
 """What the wrong pixels of an image are: whole segments that are swapped, missed or invented, or pixels at an edge."""
 
 import numpy as np
+import torch
 from scipy import ndimage
 
+from refinenet_pl.evaluation.boundary import near_edges
 from refinenet_pl.evaluation.ceiling import IGNORE_INDEX
 
 PARTS = ("edge", "swap", "missed", "invented")
@@ -42,7 +44,7 @@ def error_parts(prediction: np.ndarray, target: np.ndarray, num_classes: int, ed
     found_target = _found(segments(np.where(counted, target, -1)), right, counted)
     found_prediction = _found(segments(np.where(counted, prediction, -1)), right, counted)
     part = np.full(target.shape, PARTS.index("swap"))
-    part[found_target & found_prediction & near_edges(target, edge)] = PARTS.index("edge")
+    part[found_target & found_prediction & near_edges(torch.from_numpy(target), edge).numpy()] = PARTS.index("edge")
     part[~found_target & found_prediction] = PARTS.index("missed")
     part[found_target & ~found_prediction] = PARTS.index("invented")
     index = (part[wrong] * num_classes + target[wrong]) * num_classes + prediction[wrong]
@@ -60,12 +62,6 @@ def segments(mask: np.ndarray) -> np.ndarray:
     grid[1::2, ::2] = mask[1:] == mask[:-1]
     labels, _ = ndimage.label(grid)
     return labels[::2, ::2]
-
-
-def near_edges(mask: np.ndarray, width: int) -> np.ndarray:
-    """Return whether a pixel with another value is within `width` rows and columns, bool [H, W]."""
-    size = 2 * width + 1
-    return ndimage.minimum_filter(mask, size, mode="nearest") != ndimage.maximum_filter(mask, size, mode="nearest")
 
 
 def _found(segment: np.ndarray, right: np.ndarray, counted: np.ndarray) -> np.ndarray:

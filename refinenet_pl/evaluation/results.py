@@ -71,7 +71,7 @@ def summarize_intervals(images: ImageMatrices) -> dict[str, Any]:
         "level": LEVEL,
         "covers": "images",
         "units": scores.units.describe(),
-        "effective_images": defined(round(scores.effective_images(scores.units), 1)),
+        "effective_images": defined(round(scores.effective_images, 1)),
     }
 
 

@@ -49,8 +49,10 @@ class Scores:
         units = self.units
         return known_where_present(estimate(self.sample, units), self.present, units)
 
-    def effective_images(self, units: Units) -> float:
-        """Return how many independent images would give the mean IoU the same variance over images; NaN for one."""
+    @property
+    def effective_images(self) -> float:
+        """How many independent images would give the mean IoU the same variance over images; NaN for one."""
+        units = self.units
         mean = self.sample.influence[:, :, -1].mean(axis=0)
         count = len(mean)
         if units.count < 2:

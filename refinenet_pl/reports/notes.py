@@ -97,10 +97,9 @@ def _interval_notes(datasets: list[DatasetSummary]) -> list[str]:
         prefix = f"{dataset.name}: " if dataset.name else ""
         scores = dataset.finished[0].scores
         assert scores is not None
-        effective = scores.effective_images(scores.units)
         lines.append(
             f"{prefix}The intervals count {scores.units.describe()}. For the mean IoU of {dataset.finished[0].label}, "
-            f"{dataset.images} images say as much as {effective:.0f} independent ones."
+            f"{dataset.images} images say as much as {scores.effective_images:.0f} independent ones."
         )
     return lines
 
