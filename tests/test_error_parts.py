@@ -6,7 +6,9 @@ import torch
 from scipy import ndimage
 
 from refinenet_pl.evaluation.boundary import near_edges
+from refinenet_pl.evaluation.comparison import compare
 from refinenet_pl.evaluation.error_parts import PARTS, error_parts, iou_losses, segments
+from refinenet_pl.evaluation.influence import losses_and_influence
 from refinenet_pl.evaluation.metrics import class_iou
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import describe_errors, summarize_errors
@@ -91,8 +93,9 @@ def test_parts_sum_to_the_loss():
     np.add.at(matrix, (scene()[counted], prediction[counted]), 1)
     parts = error_parts(prediction, scene(), 5)
     np.testing.assert_array_equal(parts.sum(0), matrix - np.diag(matrix.diagonal()))
-    iou = matrix.diagonal() / (matrix.sum(0) + matrix.sum(1) - matrix.diagonal())
-    np.testing.assert_allclose(iou_losses(parts, matrix).sum(0), 1 - iou)
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
+    iou = matrix.diagonal() / union
+    np.testing.assert_allclose(iou_losses(parts.sum(1) + parts.sum(2), union).sum(0), 1 - iou)
     assert (parts.sum((1, 2)) > 0).all(), "every part occurs"
 
 
@@ -148,3 +151,53 @@ def test_edges_equal_a_search_of_all_neighbors():
     for row, column in np.ndindex(*mask.shape):
         window = mask[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
         assert found[row, column] == (window != mask[row, column]).any()
+
+
+def drawn_images(rng: np.random.Generator, count: int, seed_shift: int = 0) -> ImageMatrices:
+    images = ImageMatrices(("sky", "road", "bus", "truck", "pole"))
+    for number in range(count):
+        target = scene()
+        prediction = np.roll(target, rng.integers(0, 3) + seed_shift, axis=1)
+        prediction[50 : 50 + rng.integers(0, 12), 20:40] = TRUCK
+        if rng.random() < 0.5:
+            prediction[target == POLE] = SKY
+        counted = target != 255
+        prediction[prediction == 255] = SKY
+        matrix = np.zeros((5, 5), np.int64)
+        np.add.at(matrix, (target[counted], prediction[counted]), 1)
+        images.add(f"{number:02}", matrix, parts=error_parts(prediction, target, 5))
+    return images
+
+
+def test_influence_is_the_slope_of_an_image_s_weight():
+    images = drawn_images(np.random.default_rng(0), 6)
+    found = losses_and_influence(images)
+    assert found is not None
+    losses, influence = found
+    errors = images.error_pixels()
+    assert errors is not None
+    union = images.target_pixels() + images.predicted_pixels() - images.correct_pixels()
+
+    def weighted(weights: np.ndarray) -> np.ndarray:
+        per_class = np.tensordot(weights, errors, 1) / (weights @ union)
+        return np.concatenate([per_class, per_class.mean(axis=1, keepdims=True)], axis=1)
+
+    np.testing.assert_allclose(losses, weighted(np.ones(6)))
+    for index in range(6):
+        step = 1e-6 * np.eye(6)[index]
+        slope = (weighted(1 + step) - weighted(1 - step)) / 2e-6
+        np.testing.assert_allclose(influence[index], slope, atol=1e-8)
+
+
+def test_differences_of_parts_sum_to_the_difference_of_iou():
+    rng = np.random.default_rng(1)
+    a, b = ([drawn_images(rng, 8, shift) for _ in range(3)] for shift in (0, 1))
+    difference = compare(a, b, [0, 1, 2], [0, 1, 2])
+    assert difference.errors is not None
+    parts = difference.errors.value.reshape(len(PARTS), 6)
+    np.testing.assert_allclose(parts.sum(axis=0), -difference.estimate.value, atol=1e-12)
+    assert difference.errors.covers_seeds
+    edge = PARTS.index("edge")
+    assert parts[edge, -1] > 0, "all edges are shifted by one pixel more"
+    low, high = difference.errors.interval().reshape(len(PARTS), 6, 2)[edge, -1]
+    assert low < parts[edge, -1] < high

@@ -126,7 +126,7 @@ def test_both_parts_widen_the_interval():
     (row,) = Population(seed=0.2, image=0.8, both=0.3).draw(np.random.default_rng(0), runs=3, images=60)
     found = estimate(row, independent(60))
     joint, images = found.interval(), found.image_interval()
-    seeds = estimate(seeds_only(row.iou, 60), independent(60)).interval()
+    seeds = estimate(seeds_only(row.values, 60), independent(60)).interval()
     assert ((joint[:, 1] - joint[:, 0]) > (images[:, 1] - images[:, 0])).all()
     assert joint[-1, 1] - joint[-1, 0] > 0.9 * (seeds[-1, 1] - seeds[-1, 0])
     assert ((found.seed_share >= 0) & (found.seed_share <= 1)).all()

@@ -1,6 +1,7 @@
 """The page of a small real study, opened in Chromium."""
 
 import base64
+import csv
 import io
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers import tiny_study
 from helpers.browser import chromium, clip, column, heading, numbers, source
 from helpers.commands import refinenet
@@ -22,11 +24,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.evaluation.ceiling import limit_counts, limit_iou
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.reports.assemble import assemble
 from refinenet_pl.reports.page import page
 from refinenet_pl.reports.page_images import most_different
-from refinenet_pl.reports.pictures import predict_pictures
+from refinenet_pl.reports.pictures import make_pictures
 from refinenet_pl.reports.report import report
 from refinenet_pl.reports.summary import summarize_study
 from refinenet_pl.studies.commands import REFINENET, cell_groups
@@ -48,7 +51,7 @@ def runs(tmp_path_factory) -> Path:
         for group in cell_groups(load_study(path), folder / "runs", {}):
             for cell in group.cells:
                 assert refinenet(patch, *group.command(cell)[len(REFINENET) :]) == 0
-    predict_pictures(path, folder / "runs")
+    make_pictures(path, folder / "runs")
     report(path, folder / "runs")
     return folder / "runs" / "tiny"
 
@@ -84,6 +87,11 @@ def matrices(runs: Path, row: str) -> ImageMatrices:
 def iou(runs: Path, row: str) -> np.ndarray:
     total = matrices(runs, row).total()
     return 100 * total.diagonal() / (total.sum(0) + total.sum(1) - total.diagonal())
+
+
+def targets(content: dict) -> list[torch.Tensor]:
+    """Return the targets of the page's images, which are all of the split."""
+    return [torch.from_numpy(decoded(image["target"])) for image in content["images"]["images"]]
 
 
 def decoded(url: str) -> np.ndarray:
@@ -173,11 +181,11 @@ def test_headings_sort_rows(runs, browser):
     assert head.find_element(By.XPATH, "..").get_attribute("aria-sort") == "ascending"
 
 
-def test_classes_of_two_rows(runs, browser):
+def test_classes_of_two_rows(runs, content, browser):
     Select(browser.find_element(By.ID, "a")).select_by_visible_text(ROWS[2])
     Select(browser.find_element(By.ID, "b")).select_by_visible_text(ROWS[0])
     heading(browser, "classes", "B − A, points").click()
-    names, a, b, difference = (column(browser, "classes", place) for place in (1, 2, 3, 4))
+    names, at_stride, _, a, b, difference = (column(browser, "classes", place) for place in range(1, 7))
     class_names = matrices(runs, ROWS[0]).class_names
     order = [class_names.index(name) for name in names]
     assert sorted(order) == list(range(11))
@@ -186,14 +194,32 @@ def test_classes_of_two_rows(runs, browser):
     np.testing.assert_allclose(numbers(b), iou_b, atol=0.006)
     np.testing.assert_allclose(numbers(difference), iou_b - iou_a, atol=0.006)
     assert (np.diff(iou_b - iou_a) <= 1e-9).all()
-    intervals = column(browser, "classes", 5)
+    ceilings = limit_iou(torch.stack([limit_counts(target, 11) for target in targets(content)]).sum(0))["stride 4"]
+    assert numbers(at_stride) == pytest.approx((100 * ceilings[order]).tolist(), abs=0.006)
+    intervals = column(browser, "classes", 7)
     for value, interval in zip(iou_b - iou_a, intervals, strict=True):
         low, high = numbers(interval.split(" to "))
         assert low - 0.006 <= value <= high + 0.006
     assert not any("*" in cell for cell in difference), "one seed a row"
     assert browser.find_element(By.ID, "covered").text.startswith("One seed a row: intervals are over images alone")
     browser.find_element(By.ID, "swap").click()
-    assert numbers(column(browser, "classes", 4)) == pytest.approx(sorted(iou_a - iou_b, reverse=True), abs=0.006)
+    assert numbers(column(browser, "classes", 6)) == pytest.approx(sorted(iou_a - iou_b, reverse=True), abs=0.006)
+
+
+def test_parts_of_errors_sum_to_what_is_missing(runs, browser):
+    assert column(browser, "errors", 1) == ROWS
+    parts = [[float(cell.split()[0]) for cell in column(browser, "errors", place)] for place in range(2, 6)]
+    for row, total in zip(ROWS, np.sum(parts, axis=0), strict=True):
+        values = iou(runs, row)
+        assert total == pytest.approx(100 - values[~np.isnan(values)].mean(), abs=0.03)
+
+
+def test_receptive_fields_of_trained_networks(runs, content):
+    captions = [plot["caption"] for plot in content["plots"]]
+    assert any(caption.startswith("Effective receptive field of each row") for caption in captions)
+    for row in csv.DictReader((runs / "report" / "report.csv").open()):
+        half, most = (float(row[f"receptive field {share} %"]) for share in (50, 90))
+        assert 0 < half < most <= float(row["receptive field reach"])
 
 
 def test_images_sorted_by_difference(runs, browser):
@@ -298,7 +324,7 @@ def test_report_predicts_nothing(runs, capsys, monkeypatch):
     masks = sorted(runs.glob("*/*/predictions/*.png"))
     assert len(masks) == 3 * 6 * 2  # masks and overlays
     written = [path.stat().st_mtime_ns for path in masks]
-    predict_pictures(study, runs.parent)
+    make_pictures(study, runs.parent)
     assert "All predictions exist" in capsys.readouterr().out
     deleted = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/val_0.png"))
     deleted.rename(deleted.with_suffix(".away"))
@@ -321,10 +347,10 @@ def test_pictures_print_costs_and_need_checkpoints(runs, capsys):
     checkpoint.rename(checkpoint.with_suffix(".away"))
     try:
         with pytest.raises(UserError, match=re.escape(str(checkpoint))):
-            predict_pictures(study, runs.parent)
+            make_pictures(study, runs.parent)
     finally:
         checkpoint.with_suffix(".away").rename(checkpoint)
-    predict_pictures(study, runs.parent)
+    make_pictures(study, runs.parent)
     assert mask.read_bytes() == content
     assert "1 image x 1 row = 1 prediction, with 1 checkpoint;" in capsys.readouterr().out
 

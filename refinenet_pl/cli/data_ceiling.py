@@ -1,17 +1,12 @@
 """`refinenet data ceiling`: what a perfect network could score on a dataset."""
 
-from functools import partial
-
-import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from refinenet_pl.cli.data_source import add_source, add_split, add_workers, load_data
 from refinenet_pl.cli.parser import Parser
-from refinenet_pl.data.dataset import SegmentationDataset
-from refinenet_pl.data.parallel import map_samples
-from refinenet_pl.evaluation.ceiling import limit_counts, limit_iou
+from refinenet_pl.reports.ceilings import split_ceiling
 from refinenet_pl.text import percent
 
 DESCRIPTION = """Print the IoU that a perfect network could score, limited by the resolution of its logits or by the
@@ -31,15 +26,9 @@ def run(name: str, args: list[str]) -> None:
     module = load_data(options.name, options.root)
     module.prepare_data()
     dataset, names = module.dataset(options.split).plain(), module.classes.names
-    task = partial(sample_counts, dataset, len(names))
-    counts = torch.stack(map_samples(task, len(dataset), options.workers, "Reading labels")).sum(0)
+    limits = split_ceiling(dataset, len(names), options.workers)
     print(f"{type(module).__name__} in {module.root}, {options.split}: ceiling of IoU % on {len(dataset):,} images")
-    Console(markup=False).print(ceiling_table(limit_iou(counts), names))
-
-
-def sample_counts(dataset: SegmentationDataset, num_classes: int, index: int) -> Tensor:
-    """Return the `limit_counts` of one sample."""
-    return limit_counts(torch.from_numpy(dataset.mask(index)), num_classes)
+    Console(markup=False).print(ceiling_table(limits, names))
 
 
 def ceiling_table(limits: dict[str, Tensor], names: tuple[str, ...]) -> Table:

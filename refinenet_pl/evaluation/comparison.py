@@ -9,7 +9,7 @@ import numpy as np
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.dependence import Units, find_units
-from refinenet_pl.evaluation.intervals import LEVEL, Estimate, estimate, estimate_difference, excludes_zero
+from refinenet_pl.evaluation.intervals import LEVEL, Estimate, Sample, estimate, estimate_difference, excludes_zero
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import defined, defined_interval
 from refinenet_pl.evaluation.scores import Scores, known_where_present, score
@@ -45,7 +45,16 @@ class Difference:
     @cached_property
     def estimate(self) -> Estimate:
         """The differences per class, then of the mean IoU, with their variances."""
-        a, b = self.a.sample, self.b.sample
+        return self._estimate(self.a.sample, self.b.sample)
+
+    @cached_property
+    def errors(self) -> Estimate | None:
+        """The differences of what each part of the errors takes from the IoU: see `Scores`. None if unknown."""
+        if self.a.errors is None or self.b.errors is None:
+            return None
+        return self._estimate(self.a.errors, self.b.errors)
+
+    def _estimate(self, a: Sample, b: Sample) -> Estimate:
         found = estimate(b - a, self.units) if self.paired else estimate_difference(a, b, self.units)
         return known_where_present(found, self.a.present, self.units)
 

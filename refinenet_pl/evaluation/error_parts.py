@@ -71,16 +71,35 @@ def _found(segment: np.ndarray, right: np.ndarray, counted: np.ndarray) -> np.nd
     return (2 * hits >= size)[segment]
 
 
-def iou_losses(parts: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return what each part takes from the IoU of each class, float64 [len(PARTS), C]; its sum over parts is 1 - IoU.
+def iou_losses(errors: np.ndarray, union: np.ndarray) -> np.ndarray:
+    """Return what errors take from the IoU of each class, float64 like `errors`; summed over parts, it is 1 - IoU.
 
     Args:
-        parts: Counts of all images, [len(PARTS), C, C].
-        matrix: The confusion matrix of all images, [C, C].
+        errors: Wrong pixels by class, [..., C]. A wrong pixel is an error of the target's class and the predicted one.
+        union: Pixels of each class in target or prediction, [C].
 
     Returns:
         In 0..1; NaN for classes without pixels.
     """
-    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
-    errors = parts.sum(1) + parts.sum(2)
     return np.divide(errors, union, out=np.full(errors.shape, np.nan), where=union > 0)
+
+
+def swap_losses(parts: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return what swapping each pair of classes takes from the mean IoU, float64 [C, C], above the diagonal.
+
+    Args:
+        parts: Wrong pixels by part, [len(PARTS), C, C].
+        matrix: The confusion matrix, [C, C].
+    """
+    swaps = parts[PARTS.index("swap")]
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
+    one_over_union = np.divide(1.0, union, out=np.zeros(len(union)), where=union > 0)
+    # A swapped pixel is an error of both of its classes.
+    losses = swaps * one_over_union + swaps * one_over_union[:, None]
+    return np.triu(losses + losses.T, 1) / max(np.count_nonzero(union), 1)
+
+
+def largest_swaps(losses: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """Return the pairs of classes with the largest `swap_losses`, largest first; pairs without a loss are left out."""
+    order = np.argsort(-losses, axis=None, kind="stable")[:count]
+    return [divmod(int(index), losses.shape[1]) for index in order if losses.flat[index] > 0]

@@ -1,8 +1,9 @@
-"""The influence of each image on the IoU: how much the IoU of a whole split moves with that image."""
+"""The influence of each image on the IoU, or on what errors take from it: how much these move with that image."""
 
 import numpy as np
 import torch
 
+from refinenet_pl.evaluation.error_parts import iou_losses
 from refinenet_pl.evaluation.metrics import iou, mean_over_classes
 from refinenet_pl.evaluation.per_image import ImageMatrices
 
@@ -35,3 +36,30 @@ def influence_of(correct: np.ndarray, target: np.ndarray, predicted: np.ndarray)
     influence = np.divide(change, union.sum(axis=0), out=np.zeros_like(change), where=defined)
     mean = influence[:, defined].mean(axis=1) if defined.any() else np.zeros(len(influence))
     return np.append(per_class, mean_over_classes(per_class)), np.column_stack([influence, mean])
+
+
+def losses_and_influence(images: ImageMatrices) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what each part of the errors takes from the IoU, and the influence of each image on it.
+
+    The loss of a part is a ratio of sums over images too: its errors over the union. See `influence_of`, `error_parts`.
+
+    Returns:
+        The losses: per part the loss of each class, then the mean over the classes with pixels, float64
+        [len(PARTS), C + 1] in 0..1. And the influences, float64 [images, len(PARTS), C + 1]. None if the parts are
+        unknown.
+    """
+    errors = images.error_pixels()
+    if errors is None:
+        return None
+    union = images.target_pixels() + images.predicted_pixels() - images.correct_pixels()
+    total = union.sum(axis=0)
+    present = total > 0
+    losses = iou_losses(errors.sum(axis=0), total)
+    change = errors - np.nan_to_num(losses) * union[:, None]
+    influence = np.divide(change, total, out=np.zeros_like(change), where=present)
+    if not present.any():
+        return np.pad(losses, ((0, 0), (0, 1)), constant_values=np.nan), np.pad(influence, ((0, 0), (0, 0), (0, 1)))
+    return tuple(  # type: ignore[return-value]
+        np.concatenate([values, values[..., present].mean(axis=-1, keepdims=True)], axis=-1)
+        for values in (losses, influence)
+    )

@@ -31,16 +31,16 @@ class Sample:
     """The values of one row of a study, or of one side of a comparison.
 
     Attributes:
-        iou: IoU in each run, float64 [K, M]; NaN where undefined.
+        values: IoU, or what errors take from it, in each run, float64 [K, M]; NaN where undefined.
         influence: Influence of each image in each run, float64 [K, images, M].
     """
 
-    iou: np.ndarray
+    values: np.ndarray
     influence: np.ndarray
 
     def __sub__(self, other: "Sample") -> "Sample":
         """Return the differences of runs that are paired: run by run, and image by image."""
-        return Sample(self.iou - other.iou, self.influence - other.influence)
+        return Sample(self.values - other.values, self.influence - other.influence)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def estimate(sample: Sample, units: Units) -> Estimate:
     """Return the means over the runs of one row, or of paired differences of two rows."""
     variance, freedom = _seed_variance(sample)
     return Estimate(
-        sample.iou.mean(axis=0),
+        sample.values.mean(axis=0),
         _image_variance(sample.influence.mean(axis=0), units),
         units.count - 1,
         variance,
@@ -109,7 +109,7 @@ def estimate_difference(a: Sample, b: Sample, units: Units) -> Estimate:
     # Welch and Satterthwaite's degrees of freedom of a sum of two variances.
     squares = variance_a**2 / max(freedom_a, 1) + variance_b**2 / max(freedom_b, 1)
     return Estimate(
-        b.iou.mean(axis=0) - a.iou.mean(axis=0),
+        b.values.mean(axis=0) - a.values.mean(axis=0),
         _image_variance(b.influence.mean(axis=0) - a.influence.mean(axis=0), units),
         units.count - 1,
         variance,
@@ -154,10 +154,10 @@ def _quantile(freedom: np.ndarray | int, level: float) -> np.ndarray:
 
 def _seed_variance(sample: Sample) -> tuple[np.ndarray, int]:
     """Return the variance of the mean over seeds, [M], and its degrees of freedom; NaN and 0 for one seed."""
-    runs = len(sample.iou)
+    runs = len(sample.values)
     if runs < 2:
-        return np.full(sample.iou.shape[1], np.nan), 0
-    return sample.iou.var(axis=0, ddof=1) / runs, runs - 1
+        return np.full(sample.values.shape[1], np.nan), 0
+    return sample.values.var(axis=0, ddof=1) / runs, runs - 1
 
 
 def _image_variance(influence: np.ndarray, units: Units) -> np.ndarray:

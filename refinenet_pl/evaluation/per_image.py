@@ -132,6 +132,20 @@ class ImageMatrices:
         np.add.at(counts, (part[wrong], target[wrong], prediction[wrong]), pixels[wrong])
         return counts
 
+    def error_pixels(self) -> np.ndarray | None:
+        """Return the errors of each image by part and class, float64 [images, len(PARTS), C]; None if unknown.
+
+        A wrong pixel is an error of two classes: that of the target and the predicted one.
+        """
+        image, target, prediction, part, pixels = self._columns()
+        wrong = target != prediction
+        if (part[wrong] == UNKNOWN).any():
+            return None
+        errors = np.zeros((len(self._entries), len(PARTS), len(self.class_names)))
+        for class_index in (target, prediction):
+            np.add.at(errors, (image[wrong], part[wrong], class_index[wrong]), pixels[wrong])
+        return errors
+
     def correct_pixels(self) -> np.ndarray:
         """Return the pixels of each class whose prediction is right, float64 [images, C]."""
         image, target, prediction, _, pixels = self._columns()

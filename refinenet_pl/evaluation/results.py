@@ -10,7 +10,7 @@ from torch import Tensor
 
 from refinenet_pl.evaluation import metrics
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
-from refinenet_pl.evaluation.error_parts import PARTS, iou_losses
+from refinenet_pl.evaluation.error_parts import PARTS, iou_losses, largest_swaps, swap_losses
 from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.scores import score
@@ -90,18 +90,12 @@ def summarize_errors(images: ImageMatrices, pairs: int = 5) -> dict[str, Any] | 
     if parts is None:
         return None
     matrix = images.total()
-    losses = iou_losses(parts, matrix)
     union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
-    present = union > 0
-    # A swapped pixel is an error of both of its classes.
-    swaps = parts[PARTS.index("swap")] / np.where(present, union, 1)
-    swaps = swaps + parts[PARTS.index("swap")] / np.where(present, union, 1)[:, None]
-    both = np.triu(swaps + swaps.T, 1) / max(present.sum(), 1)
-    order = np.argsort(-both, axis=None, kind="stable")[:pairs]
-    found = [np.unravel_index(index, both.shape) for index in order if both.flat[index] > 0]
+    losses = iou_losses(parts.sum(1) + parts.sum(2), union)
+    swaps = swap_losses(parts, matrix)
     return {
         "mean": {
-            name: defined(float(np.mean(loss[present])) if present.any() else math.nan)
+            name: defined(float(np.nanmean(loss)) if union.any() else math.nan)
             for name, loss in zip(PARTS, losses, strict=True)
         },
         "per_class": {
@@ -109,7 +103,8 @@ def summarize_errors(images: ImageMatrices, pairs: int = 5) -> dict[str, Any] | 
             for name, column in zip(images.class_names, losses.T.tolist(), strict=True)
         },
         "largest_swaps": [
-            {"classes": [images.class_names[a], images.class_names[b]], "loss": float(both[a, b])} for a, b in found
+            {"classes": [images.class_names[a], images.class_names[b]], "loss": float(swaps[a, b])}
+            for a, b in largest_swaps(swaps, pairs)
         ],
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refinenet_pl.evaluation.dependence import Units, find_units
-from refinenet_pl.evaluation.influence import iou_and_influence
+from refinenet_pl.evaluation.influence import iou_and_influence, losses_and_influence
 from refinenet_pl.evaluation.intervals import Estimate, Sample, estimate
 from refinenet_pl.evaluation.per_image import ImageMatrices
 
@@ -21,6 +21,8 @@ class Scores:
         seeds: The seed of each run; None if it is unknown.
         sample: IoU of each class and then the mean IoU, in 0..1, of each run; and the influence of each image.
         present: Whether the target of each image has each class, bool [images, C].
+        errors: What each part of the errors takes from the IoU: part after part the loss of each class, then the mean;
+            and the influence of each image on it. None if the parts are unknown.
     """
 
     class_names: tuple[str, ...]
@@ -28,6 +30,7 @@ class Scores:
     seeds: tuple[int | None, ...]
     sample: Sample
     present: np.ndarray
+    errors: Sample | None = None
 
     @property
     def images(self) -> int:
@@ -37,7 +40,7 @@ class Scores:
     @property
     def iou(self) -> np.ndarray:
         """IoU of each class, then the mean IoU, averaged over runs, float64 [C + 1]; NaN where undefined in any run."""
-        return self.sample.iou.mean(axis=0)
+        return self.sample.values.mean(axis=0)
 
     @property
     def units(self) -> Units:
@@ -77,12 +80,28 @@ def score(runs: Sequence[ImageMatrices], seeds: Sequence[int | None] | None = No
         tuple(seeds or [None] * len(runs)),
         Sample(np.stack([iou for iou, _ in pairs]), np.stack([influence for _, influence in pairs])),
         first.target_pixels() > 0,
+        _errors(runs),
     )
 
 
+def _errors(runs: Sequence[ImageMatrices]) -> Sample | None:
+    pairs = [losses_and_influence(images) for images in runs]
+    known = [pair for pair in pairs if pair is not None]
+    if len(known) < len(pairs):
+        return None
+    losses, influence = (np.stack(values) for values in zip(*known, strict=True))
+    return Sample(losses.reshape(len(runs), -1), influence.reshape(*influence.shape[:2], -1))
+
+
 def known_where_present(estimate: Estimate, present: np.ndarray, units: Units) -> Estimate:
-    """Return the estimate without variances of classes that fewer than two units have: nothing tells how they vary."""
+    """Return the estimate without variances of classes that fewer than two units have: nothing tells how they vary.
+
+    Args:
+        estimate: Each class, then the mean; once, or several times in a row.
+        present: Whether the target of each image has each class, bool [images, C].
+        units: The units of the images.
+    """
     has = units.sums(present.astype(np.float64)) > 0
-    images = estimate.images.copy()
-    images[:-1][has.sum(axis=0) < 2] = np.nan
-    return replace(estimate, images=images)
+    images = estimate.images.reshape(-1, present.shape[1] + 1).copy()
+    images[:, :-1][:, has.sum(axis=0) < 2] = np.nan
+    return replace(estimate, images=images.ravel())

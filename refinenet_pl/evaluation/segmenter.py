@@ -80,7 +80,7 @@ class Segmenter:
         Raises:
             UserError: The image cannot be read, or has an unsupported type or shape.
         """
-        return self.inference.probabilities(self.network, self._normalized(to_tensor(image)[None]))[0].cpu().numpy()
+        return self.inference.probabilities(self.network, self.normalized(to_tensor(image)[None]))[0].cpu().numpy()
 
     def overlay(self, image: ImageLike, opacity: float = 0.5) -> Image.Image:
         """Return the image blended with the colors of the predicted classes.
@@ -123,9 +123,10 @@ class Segmenter:
         """
         inference = inference or self.inference
         groups = [torch.stack(list(group)) for _, group in groupby(images, key=lambda image: image.shape)]
-        return [mask for group in groups for mask in inference.predict(self.network, self._normalized(group))]
+        return [mask for group in groups for mask in inference.predict(self.network, self.normalized(group))]
 
-    def _normalized(self, images: Tensor) -> Tensor:
+    def normalized(self, images: Tensor) -> Tensor:
+        """Return images, uint8 [N, 3, H, W], as the network takes them: normalized floats on its device."""
         # The network's owner, for example Lightning, may have moved it since.
         device = next(self.network.parameters(), self.normalize.mean).device
         return self.normalize.to(device)(images.to(device))

@@ -9,8 +9,9 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import Difference
 from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.results import defined
-from refinenet_pl.reports.columns import Column, class_columns, cost_columns, main_columns
-from refinenet_pl.reports.notes import caption, class_caption, notes, pair_note, warnings
+from refinenet_pl.reports.ceilings import Ceilings
+from refinenet_pl.reports.columns import Column, class_columns, cost_columns, error_columns, main_columns
+from refinenet_pl.reports.notes import caption, class_caption, error_caption, notes, pair_note, warnings
 from refinenet_pl.reports.page_images import ReportImages, Selection, embed_images, select_images
 from refinenet_pl.reports.pictures import describe_missing, first_runs
 from refinenet_pl.reports.plot_style import COLUMN, render
@@ -48,6 +49,7 @@ class ClassComparison:
         iou: IoU of each row and class, then the mean IoU, in 0..1; None where undefined.
         pairs: Differences of row B to row A, by their numbers "A-B" with A < B. Each holds, per class and for the mean,
             "difference", "interval" and "marked".
+        ceilings: Ceiling of each class, by the name of the limit; empty if it was not measured.
         level: Level of the intervals, in 0..1.
         covered: What the intervals cover.
     """
@@ -56,6 +58,7 @@ class ClassComparison:
     classes: list[str]
     iou: list[list[float | None]]
     pairs: dict[str, list[dict[str, Any]]]
+    ceilings: Ceilings
     level: float
     covered: str
 
@@ -68,6 +71,8 @@ class DatasetReport:
         name: Name of the dataset; None in a study without `datasets`.
         class_table: IoU per class.
         class_caption: Caption of the class table.
+        error_table: What each part of the errors takes from the mean IoU; empty if the parts are unknown.
+        error_caption: Caption of this table.
         comparison: IoU per class of every two rows.
         plots: The plots.
         images: Images for the page; None if there are no predictions, or the data cannot be read.
@@ -78,6 +83,8 @@ class DatasetReport:
     name: str | None
     class_table: list[Column]
     class_caption: str
+    error_table: list[Column]
+    error_caption: str
     comparison: ClassComparison
     plots: list[Plot]
     images: ReportImages | None
@@ -166,6 +173,8 @@ def _assemble_dataset(dataset: DatasetSummary, selection: Selection, missing: st
         name=dataset.name,
         class_table=class_columns(dataset),
         class_caption=class_caption(dataset),
+        error_table=error_columns(dataset),
+        error_caption=error_caption(dataset),
         comparison=_compare_classes(dataset),
         plots=_plots(dataset),
         images=images,
@@ -186,7 +195,13 @@ def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
         ]
     iou = [[defined(value) for value in score.iou.tolist()] for score in scores]
     return ClassComparison(
-        [row.label for row in dataset.finished], list(dataset.class_names), iou, pairs, LEVEL, pair_note(dataset)
+        [row.label for row in dataset.finished],
+        list(dataset.class_names),
+        iou,
+        pairs,
+        dataset.ceilings or {},
+        LEVEL,
+        pair_note(dataset),
     )
 
 

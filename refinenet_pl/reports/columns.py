@@ -3,14 +3,20 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-from refinenet_pl.evaluation.results import defined
+import numpy as np
+
+from refinenet_pl.evaluation.error_parts import PARTS, largest_swaps, swap_losses
+from refinenet_pl.evaluation.results import defined, defined_interval
 from refinenet_pl.reports.metric import metric_name
 from refinenet_pl.reports.row_costs import Costs
 from refinenet_pl.reports.summary import DatasetSummary, Row, Summary
 from refinenet_pl.text import duration, join, percent, percent_interval
 
 EMPTY = "–"
+PART_HEADINGS = {"edge": "at edges", "swap": "swapped", "missed": "missed", "invented": "invented"}
+"""Headings of the parts of errors."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +145,13 @@ def _numbers(
 
 
 def class_columns(dataset: DatasetSummary) -> list[Column]:
-    """Return the class table: IoU of each class in the finished rows, with differences in brackets, then the means."""
+    """Return the class table: ceilings and IoU of each class, with differences in brackets, then the means."""
     names = [*dataset.class_names, "mean IoU"]
     columns = [Column("class", names, names)]
+    for limit, ceilings in (dataset.ceilings or {}).items():
+        known = [value for value in ceilings if value is not None]
+        values = [*ceilings, fmean(known) if known else None]
+        columns.append(Column(f"ceiling, {limit}", [percent(value) for value in values], values))
     for row in dataset.finished:
         assert row.scores is not None
         iou = [defined(value) for value in row.scores.iou.tolist()]
@@ -152,6 +162,42 @@ def class_columns(dataset: DatasetSummary) -> list[Column]:
                     cells[index] += f" ({points(value)}{mark(dataset.marks[row.label][index])})"
         columns.append(Column(row.label, cells, iou))
     return columns
+
+
+def error_columns(dataset: DatasetSummary) -> list[Column]:
+    """Return the table of errors: what each part takes from the mean IoU of each row, and its largest swap.
+
+    Rows whose runs do not tell the parts are left out. Empty if there are no others.
+    """
+    rows = [row for row in dataset.finished if row.scores is not None and row.scores.errors is not None]
+    if not rows:
+        return []
+    columns = [Column("row", [row.label for row in rows], [row.label for row in rows])]
+    for part, name in enumerate(PARTS):
+        cells = [_error(dataset, row, part) for row in rows]
+        columns.append(Column(f"{PART_HEADINGS[name]}, points", cells, [row.mean_errors[part] for row in rows]))
+    swaps = [_largest_swap(row) for row in rows]
+    return [*columns, Column("largest swap, points", swaps, swaps)]
+
+
+def _error(dataset: DatasetSummary, row: Row, part: int) -> str:
+    """Return what a part takes from the mean IoU, with the difference to the base row and its interval in brackets."""
+    text = percent(defined(row.mean_errors[part]))
+    compared = None if row.compared is None else row.compared.errors
+    if compared is None:
+        return text
+    column = part * (len(dataset.class_names) + 1) + len(dataset.class_names)
+    difference, ends = float(compared.value[column]), defined_interval(compared.interval()[column].tolist())
+    if math.isnan(difference):
+        return text
+    inner = f"{points(difference)}{mark(bool(dataset.error_marks[row.label][part, -1]))}"
+    return f"{text} ({inner}; {percent_interval(ends)})".replace("-", "−") if ends else f"{text} ({inner})"
+
+
+def _largest_swap(row: Row) -> str:
+    losses = np.mean([swap_losses(parts, run.images.total()) for run, parts in row.error_counts], axis=0)
+    names = row.runs[0].images.class_names
+    return join(f"{names[a]} and {names[b]} {percent(losses[a, b])}" for a, b in largest_swaps(losses, 1)) or EMPTY
 
 
 def published_difference(row: Row) -> float | None:

@@ -26,8 +26,16 @@ def _dataset(dataset: DatasetReport) -> list[str]:
         "## Classes" if dataset.name is None else f"## Classes of {markdown_text(dataset.name)}",
         markdown_text(dataset.class_caption),
         _table(dataset.class_table),
+        *_errors(dataset),
         *(f"![{markdown_text(plot.caption)}]({plot.name}.png)" for plot in dataset.plots),
     ]
+
+
+def _errors(dataset: DatasetReport) -> list[str]:
+    if not dataset.error_table:
+        return []
+    heading = "## Errors" if dataset.name is None else f"## Errors on {markdown_text(dataset.name)}"
+    return [heading, markdown_text(dataset.error_caption), _table(dataset.error_table)]
 
 
 def _table(columns: Sequence[Column]) -> str:

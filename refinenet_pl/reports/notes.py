@@ -1,5 +1,6 @@
 """Captions, notes and warnings of a report."""
 
+from refinenet_pl.evaluation.error_parts import EDGE
 from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.reports.metric import metric_name
 from refinenet_pl.reports.summary import DatasetSummary, Summary
@@ -8,9 +9,9 @@ from refinenet_pl.text import join
 PERCENT = f"{100 * LEVEL:g} %"
 STAR = (
     f"A star (*) marks a difference from zero at level {PERCENT}, over seeds and images, adjusted for the number of "
-    "rows that are compared with the base row (Holm). Each class is looked at by itself: of 20 classes without any "
-    "difference, one gets a star."
+    "rows that are compared with the base row (Holm)."
 )
+STAR_OF_CLASSES = f"{STAR} Each class is looked at by itself: of 20 classes without any difference, one gets a star."
 
 
 def caption(summary: Summary) -> str:
@@ -36,9 +37,26 @@ def _covers(dataset: DatasetSummary) -> str:
 
 def class_caption(dataset: DatasetSummary) -> str:
     """Return the caption of a class table."""
-    return f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points. " + (
-        STAR if dataset.covers_seeds else "No stars: with one seed a row, intervals say nothing about other seeds."
+    ceilings = " Ceiling: what a perfect network could score, see `refinenet data ceiling`." if dataset.ceilings else ""
+    return (
+        f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points.{ceilings} "
+        + _stars(dataset, STAR_OF_CLASSES)
     )
+
+
+def error_caption(dataset: DatasetSummary) -> str:
+    """Return the caption of the table of errors."""
+    return (
+        "What each part of the errors takes from the mean IoU, in points, mean over seeds; a row sums to 100 minus its "
+        "mean IoU. A segment is a connected region of one class. Missed: a segment of the target of which less than "
+        "half is right; invented: the same for a segment of the prediction; swapped: both, or away from edges; at "
+        f"edges: within {EDGE} pixels of an edge of the target. In brackets: difference to {dataset.rows[0].label} "
+        f"with its interval. {_stars(dataset, STAR)}"
+    )
+
+
+def _stars(dataset: DatasetSummary, star: str) -> str:
+    return star if dataset.covers_seeds else "No stars: with one seed a row, intervals say nothing about other seeds."
 
 
 def pair_note(dataset: DatasetSummary) -> str:
@@ -86,7 +104,7 @@ def _interval_notes(datasets: list[DatasetSummary]) -> list[str]:
         lines += [
             f"Intervals over seeds and images: {PERCENT}. They cover other seeds and other images of this kind. Rows "
             'with the same seeds are compared seed by seed. "Due to seeds" is the share of the difference\'s variance.',
-            STAR,
+            STAR_OF_CLASSES,
         ]
     if not all(dataset.covers_seeds for dataset in datasets):
         lines.append(

@@ -37,6 +37,8 @@ def _dataset(dataset: DatasetReport) -> dict[str, Any]:
     return {
         "name": dataset.name,
         **vars(dataset.comparison),
+        "errors": [vars(column) for column in dataset.error_table],
+        "error_caption": dataset.error_caption,
         "plots": [_plot(plot) for plot in dataset.plots],
         "images": None if dataset.images is None else vars(dataset.images),
         "message": f"No images are shown: {dataset.error}" if dataset.error else dataset.missing,

@@ -1,4 +1,4 @@
-"""`study pictures`: predict the images that the page of a study shows."""
+"""`study pictures`: what a report needs from checkpoints and data: predictions, receptive fields, class ceilings."""
 
 import json
 import subprocess
@@ -11,7 +11,9 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import save_picture
 from refinenet_pl.files import path_inside
 from refinenet_pl.progress import track
+from refinenet_pl.reports.ceilings import write_ceilings
 from refinenet_pl.reports.page_images import Selection, image_pixels, read_samples, run_data, select_images
+from refinenet_pl.reports.receptive_fields import write_field
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.commands import REFINENET, trust_options
 from refinenet_pl.studies.loading import load_study
@@ -19,11 +21,13 @@ from refinenet_pl.studies.study import Study
 from refinenet_pl.weights.trust import check_section
 
 
-def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs"), trust: bool = False) -> None:
-    """Predict the images on which the rows of a study differ most, with `refinenet predict`.
+def make_pictures(study_file: str | Path, runs: str | Path = Path("runs"), trust: bool = False) -> None:
+    """Make what the report of a study needs from checkpoints and data.
 
-    The first finished seed of each row predicts. The masks are kept in the run folders, in `predictions/`; existing
-    masks are not predicted again. The costs are printed first.
+    The images on which the rows differ most are predicted with `refinenet predict`, by the first finished seed of each
+    row. The masks are kept in the run folders, in `predictions/`. The ceilings of the classes, and the receptive field
+    of the same seeds, are kept in the folder of the study. What exists is not made again. The costs of predictions are
+    printed first.
 
     Args:
         study_file: YAML of the study.
@@ -39,13 +43,23 @@ def predict_pictures(study_file: str | Path, runs: str | Path = Path("runs"), tr
     selections = [select_images(first_runs(study, found, name)) for name in names]
     incomplete = [selection for selection in selections if selection.incomplete_runs]
     if not incomplete:
-        print("All predictions exist. `refinenet study report` embeds them in its page.")
+        print("All predictions exist.")
     # All checkpoints are looked up before the first process starts.
     commands = [[_command(run, trust) for run in selection.incomplete_runs] for selection in incomplete]
     for selection in incomplete:
         print(_cost(selection))
     for selection, commands_of_selection in zip(incomplete, commands, strict=True):
         _predict(selection, commands_of_selection, trust)
+    for selection in selections:
+        write_ceilings(study, runs, selection.runs[0], trust)
+    networks = [run for selection in selections for run in selection.runs]
+    with track(networks, "receptive fields") as tracked:
+        for run in tracked:
+            try:
+                write_field(study, runs, run, trust)
+            except UserError as error:  # the other rows do not need it
+                print(f"no receptive field of {run.cell.row}: {error}")
+    print("`refinenet study report` shows the pictures.")
 
 
 def first_runs(study: Study, found: StudyRuns, dataset: str | None) -> list[SeedRun]:
@@ -55,7 +69,7 @@ def first_runs(study: Study, found: StudyRuns, dataset: str | None) -> list[Seed
 
 
 def describe_missing(selections: Sequence[Selection], study_file: Path, runs: Path) -> str:
-    """Return one sentence on missing predictions, with the command that predicts them; empty if none is missing."""
+    """Return one sentence on missing predictions, with the command that makes them; empty if none is missing."""
     missing = sum(len(selection.missing(run)) for selection in selections for run in selection.runs)
     if not missing:
         return ""

@@ -55,6 +55,12 @@ def add_legend(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
+def plain(text: str) -> str:
+    """Return a text for a plot, in which matplotlib reads no formula, and which a legend does not leave out."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
 def render(figure: Figure, kind: str) -> bytes:
     """Return the content of a plot's file, "pdf" or "png". The same plot gives the same bytes."""
     file = io.BytesIO()

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from refinenet_pl.reports.error_plot import error_parts
+from refinenet_pl.reports.field_plot import receptive_fields
 from refinenet_pl.reports.metric import metric_name
-from refinenet_pl.reports.plot_style import COLUMN, PAGE, STYLE, add_legend, row_style
+from refinenet_pl.reports.plot_style import COLUMN, PAGE, STYLE, add_legend, plain, row_style
 from refinenet_pl.reports.summary import DatasetSummary, Row
 from refinenet_pl.text import join
 
@@ -33,6 +35,17 @@ def draw_plots(dataset: DatasetSummary) -> dict[str, tuple[Figure, str]]:
             class_differences,
             f"Difference of each class's IoU to {dataset.rows[0].label}, with intervals over "
             + ("seeds and images; filled markers: it differs from zero" if dataset.covers_seeds else "images alone"),
+        ),
+        "error_parts": (
+            error_parts,
+            "What is missing to an IoU of 100 %, by the part of the errors, mean over seeds. A black line: what is "
+            "missing at the ceiling of networks whose logits have stride 4",
+        ),
+        "receptive_fields": (
+            receptive_fields,
+            "Effective receptive field of each row: gradient of the central logit, mean over validation images, "
+            "logarithmic. Circles hold 50 % and 90 % of it; their radii are in pixels. Reach: how far away, along an "
+            "axis, a pixel can have any influence. First seed",
         ),
     }
     with matplotlib.rc_context(STYLE):
@@ -131,9 +144,3 @@ def accuracy_latency(dataset: DatasetSummary) -> Figure | None:
     axes.margins(0.12)
     add_legend(figure, axes)
     return figure
-
-
-def plain(text: str) -> str:
-    """Return a text for a plot, in which matplotlib reads no formula, and which a legend does not leave out."""
-    escaped = text.replace("$", r"\$")
-    return f" {escaped}" if escaped.startswith("_") else escaped

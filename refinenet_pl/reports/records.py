@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from refinenet_pl.evaluation.results import defined
+from refinenet_pl.evaluation.error_parts import PARTS
+from refinenet_pl.evaluation.results import defined, defined_interval
 from refinenet_pl.reports.columns import published_difference
+from refinenet_pl.reports.field_plot import SHARES
 from refinenet_pl.reports.summary import DatasetSummary, Row, Summary
 from refinenet_pl.text import join
 
@@ -17,7 +19,11 @@ def row_records(summary: Summary) -> list[Record]:
     for dataset in summary.datasets:
         prefix = "" if dataset.name is None else f"{dataset.name}: "
         for record, row in zip(records, dataset.rows, strict=True):
-            values = {**_row_values(row, dataset), **_class_values(row, dataset.class_names)}
+            values = {
+                **_row_values(row, dataset),
+                **_error_values(row, dataset),
+                **_class_values(row, dataset.class_names),
+            }
             record.update({f"{prefix}{key}": value for key, value in values.items()})
     return records
 
@@ -46,6 +52,23 @@ def _row_values(row: Row, dataset: DatasetSummary) -> Record:
         "ours_minus_published": published_difference(row),
         **vars(row.costs),
     }
+
+
+def _error_values(row: Row, dataset: DatasetSummary) -> Record:
+    """What each part of the errors takes from the mean IoU, and the radii of the receptive field in pixels."""
+    values: Record = {}
+    compared = None if row.compared is None else row.compared.errors
+    for part, name in enumerate(PARTS):
+        column = part * (len(dataset.class_names) + 1) + len(dataset.class_names)
+        interval = None if compared is None else defined_interval(compared.interval()[column].tolist())
+        low, high = interval or (None, None)
+        values[f"errors {name}"] = defined(row.mean_errors[part])
+        values[f"errors {name} difference"] = None if compared is None else defined(float(compared.value[column]))
+        values[f"errors {name} low"], values[f"errors {name} high"] = low, high
+    for share in SHARES:
+        values[f"receptive field {100 * share:g} %"] = None if row.field is None else row.field.radius(share)
+    values["receptive field reach"] = None if row.field is None else row.field.theoretical
+    return values
 
 
 def _class_values(row: Row, class_names: Sequence[str]) -> Record:

@@ -19,7 +19,7 @@ def report(
 ) -> None:
     """Write report.md, report.csv, report.tex, report.html and the plots of a study's finished cells.
 
-    No process is started. The page shows the predictions that `predict_pictures` has made before.
+    No process is started. The page shows the predictions that `make_pictures` has made before.
 
     Args:
         study_file: YAML of the study.

@@ -9,12 +9,16 @@ from statistics import fmean, stdev
 import numpy as np
 
 from refinenet_pl.evaluation.comparison import Difference
+from refinenet_pl.evaluation.error_parts import PARTS
 from refinenet_pl.evaluation.intervals import marked
+from refinenet_pl.evaluation.receptive_field import ReceptiveField
 from refinenet_pl.evaluation.results import defined, defined_interval
 from refinenet_pl.evaluation.scores import Scores, score
 from refinenet_pl.progress import track
+from refinenet_pl.reports.ceilings import Ceilings, read_ceilings
 from refinenet_pl.reports.learning_curve import Curve, learning_curve
 from refinenet_pl.reports.metric import metric_at
+from refinenet_pl.reports.receptive_fields import read_field
 from refinenet_pl.reports.row_costs import Costs, row_costs
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.measure import inference_file, read_rows
@@ -37,6 +41,7 @@ class Row:
         published: A published value of this row.
         costs: Costs of training and inference.
         curves: Learning curve of each training, by run folder.
+        field: Receptive field of the first seed; None if it was not measured.
     """
 
     levels: Levels
@@ -50,11 +55,32 @@ class Row:
     published: PublishedMetric | None
     costs: Costs
     curves: dict[Path, Curve]
+    field: ReceptiveField | None = None
 
     @property
     def label(self) -> str:
         """Name of the row in tables and plots."""
         return " · ".join(self.levels.values())
+
+    @property
+    def mean_errors(self) -> list[float]:
+        """What each part of the errors takes from the mean IoU, mean over seeds; NaN where unknown."""
+        if self.scores is None or self.scores.errors is None:
+            return [float("nan")] * len(PARTS)
+        return self.class_errors[:, -1].tolist()
+
+    @property
+    def class_errors(self) -> np.ndarray:
+        """What each part of the errors takes from the IoU of each class, then of the mean, [len(PARTS), C + 1]."""
+        assert self.scores is not None
+        assert self.scores.errors is not None
+        return self.scores.errors.values.mean(axis=0).reshape(len(PARTS), -1)
+
+    @property
+    def error_counts(self) -> list[tuple[SeedRun, np.ndarray]]:
+        """The wrong pixels of each run by part, for the runs that tell the parts."""
+        pairs = [(run, run.images.error_parts()) for run in self.runs]
+        return [(run, parts) for run, parts in pairs if parts is not None]
 
     def column(self, metric: str) -> int | None:
         """Return the column of a metric in `scores`: of mean IoU or the IoU of a class; None for other metrics."""
@@ -93,11 +119,13 @@ class DatasetSummary:
         study: The study.
         name: Name of the dataset; None in a study without `datasets`.
         rows: All rows, the base row first.
+        ceilings: IoU that a perfect network could score; None if it was not measured.
     """
 
     study: Study
     name: str | None
     rows: list[Row]
+    ceilings: Ceilings | None = None
 
     @property
     def finished(self) -> list[Row]:
@@ -122,6 +150,14 @@ class DatasetSummary:
         rows = [row for row in self.finished if row.compared is not None]
         found = marked([row.compared.estimate for row in rows if row.compared is not None])
         return {row.label: marks for row, marks in zip(rows, found, strict=True)}
+
+    @cached_property
+    def error_marks(self) -> dict[str, np.ndarray]:
+        """The same for what each part of the errors takes from the IoU, bool [len(PARTS), C + 1]."""
+        compared = {row.label: row.compared.errors for row in self.finished if row.compared is not None}
+        known = {label: estimate for label, estimate in compared.items() if estimate is not None}
+        found = marked([*known.values()])
+        return {label: marks.reshape(len(PARTS), -1) for label, marks in zip(known, found, strict=True)}
 
     def is_marked(self, row: Row, metric: str) -> bool:
         """Return whether the difference of a row gets a star."""
@@ -202,8 +238,10 @@ def summarize_study(study: Study, runs: Path) -> Summary:
             for levels in tracked:
                 costs = inference.get(row_name(levels, dataset), {})
                 selected = found.select(dataset, levels)
-                rows.append(_row(study, dataset, levels, selected, costs, rows[0] if rows else None))
-        datasets.append(DatasetSummary(study, dataset, rows))
+                field = read_field(study, runs, selected[0]) if selected else None
+                rows.append(_row(study, dataset, levels, selected, costs, rows[0] if rows else None, field))
+        first = next(row.runs[0] for row in rows if row.runs)
+        datasets.append(DatasetSummary(study, dataset, rows, read_ceilings(study, runs, first)))
     return Summary(study, runs, found, datasets)
 
 
@@ -214,6 +252,7 @@ def _row(
     runs: list[SeedRun],
     inference: Mapping[str, str],
     base: Row | None,
+    field: ReceptiveField | None,
 ) -> Row:
     values = [metric_at(study.metric, run.results, run.folder.results) for run in runs]
     defined = [value for value in values if value is not None]
@@ -233,4 +272,5 @@ def _row(
         published=study.published_for(levels, dataset),
         costs=row_costs(inference, trainings),
         curves={path: curve for path, curve in curves.items() if curve},
+        field=field,
     )

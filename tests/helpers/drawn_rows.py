@@ -61,4 +61,4 @@ class Population:
         """Return the mean over many seeds of the IoU over many images, per class and then the mean IoU."""
         rng = np.random.default_rng(seed)
         independent = Population(self.seed, self.image, self.both)
-        return np.mean([independent.draw(rng, 20, 4_000)[0].iou.mean(axis=0) for _ in range(150)], axis=0)
+        return np.mean([independent.draw(rng, 20, 4_000)[0].values.mean(axis=0) for _ in range(150)], axis=0)
