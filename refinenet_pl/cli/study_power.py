@@ -11,6 +11,7 @@ from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.power import MOST_SEEDS, deviation_interval, pooled_deviation, seeds_needed
 from refinenet_pl.reports.metric import metric_name
 from refinenet_pl.reports.summary import DatasetSummary, summarize_study
+from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.text import join, percent
 
@@ -23,7 +24,7 @@ def run(name: str, args: list[str]) -> None:
     )
     parser.add_argument("--power", type=OpenUnitInterval, default=0.8, help="Probability of finding them, 0..1.")
     options = parser.parse_args(args)
-    summary = summarize_study(load_study(options.file), options.runs)
+    summary = summarize_study(with_added_seeds(load_study(options.file), options.runs), options.runs)
     console = Console(highlight=False, markup=False)
     for dataset in summary.datasets:
         console.print(power_table(dataset, options.effect, options.power))

@@ -4,16 +4,23 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
+from jsonargparse.typing import PositiveFloat
 
 from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
 from refinenet_pl.errors import UserError
+from refinenet_pl.reports.more_seeds import add_seeds
+from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.studies.added_seeds import with_added_seeds, write_added_seeds
 from refinenet_pl.studies.commands import CellGroup, cell_groups
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import measure_inference
 from refinenet_pl.studies.pool import Pool
+from refinenet_pl.studies.study import Study
 from refinenet_pl.studies.table import LiveTable
 from refinenet_pl.studies.trial import estimates
 from refinenet_pl.text import duration
@@ -34,24 +41,70 @@ def run(name: str, args: list[str]) -> None:
         "--only", nargs="+", default=[], metavar="NAME=LEVEL", help="Run only cells with these levels, seed or dataset."
     )
     parser.add_argument("--dry-run", action="store_true", help="List the cells, and estimate the time by short trials.")
+    parser.add_argument(
+        "--until-width",
+        type=PositiveFloat | None,
+        metavar="POINTS",
+        help="Add seeds to rows until the interval of each difference to the first row is at most this wide.",
+    )
+    parser.add_argument(
+        "--max-seeds", type=int, default=10, help="Most seeds of a row with --until-width. It sets the level of stars."
+    )
     add_fit_options(parser)
     options = parser.parse_args(args)
-    study = load_study(options.file)
-    groups = cell_groups(study, options.runs, fit_options(options), parse_levels(options.only))
+    study = with_added_seeds(load_study(options.file), options.runs)
+    if options.until_width is not None:
+        check_growth(study, options.only, options.max_seeds)
     if options.dry_run:
+        groups = cell_groups(study, options.runs, fit_options(options), parse_levels(options.only))
         print_plan(groups, device_names(options.devices))
         return
-    local = options.launcher == "local"
-    workers = Pool(device_names(options.devices)) if local else slurm_queue(options.slurm)
     # SIGTERM stops the pool as Ctrl-C does. Otherwise its processes would run on.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with LiveTable(groups) as table:
-        progress = workers.run(groups, table.update)
-    if local:  # a cluster's login node is no place to measure
+    failed = run_cells(study, options)
+    if options.until_width is not None:
+        study = replace(study, most_seeds=max(options.max_seeds, study.most_seeds or 0))
+        grows = True
+        while grows and not failed:
+            write_added_seeds(study, options.runs)
+            study, grows = grow(study, options)
+            failed = run_cells(study, options)
+    if options.launcher == "local":  # a cluster's login node is no place to measure
         measure_inference(study, options.runs)
-    if progress.failed:
-        failures = "".join(f"\n  {cell}: {message}" for cell, message in progress.failed.items())
-        raise UserError(f"failed cells: {len(progress.failed)}; run the same command to try them again:{failures}")
+    if failed:
+        failures = "".join(f"\n  {cell}: {message}" for cell, message in failed.items())
+        raise UserError(f"failed cells: {len(failed)}; run the same command to try them again:{failures}")
+
+
+def grow(study: Study, options: Namespace) -> tuple[Study, bool]:
+    """Add seeds to rows with wide intervals, and print them; also return whether there are any."""
+    grown, lines = add_seeds(summarize_study(study, options.runs), options.until_width / 100)
+    print(*lines or [f"All intervals are at most {options.until_width:g} points wide."], sep="\n")
+    return grown, grown is not study
+
+
+def run_cells(study: Study, options: Namespace) -> dict[str, str]:
+    """Run the unfinished cells of a study; return the message of each cell that failed."""
+    groups = cell_groups(study, options.runs, fit_options(options), parse_levels(options.only))
+    local = options.launcher == "local"
+    workers = Pool(device_names(options.devices)) if local else slurm_queue(options.slurm)
+    with LiveTable(groups) as table:
+        return workers.run(groups, table.update).failed
+
+
+def check_growth(study: Study, only: Sequence[str], most: int) -> None:
+    """Refuse --until-width where seeds cannot be added: with --only, or for a metric without intervals."""
+    if only:
+        raise UserError("--until-width adds seeds to all rows; expected no --only with it")
+    if study.metric != "miou" and not study.metric.startswith("per_class_iou."):
+        raise UserError(
+            f"--until-width: {study.path} has the metric {study.metric}, which has no intervals; expected miou or "
+            "per_class_iou.CLASS"
+        )
+    if most < max(len(study.seeds), 2):
+        raise UserError(
+            f"--max-seeds is {most}; expected at least {max(len(study.seeds), 2)}: two, and the seeds of the study"
+        )
 
 
 def slurm_queue(words: Sequence[str]) -> Any:

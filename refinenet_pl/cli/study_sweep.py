@@ -4,6 +4,7 @@ from pathlib import Path
 
 from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
 from refinenet_pl.outputs import Output, check_outputs
+from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.commands import flatten
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.sweep import sweep, write_sweep
@@ -16,7 +17,7 @@ def run(name: str, args: list[str]) -> None:
     parser.add_argument("--output", type=Path | None, help="YAML to write. The default is STUDY_sweep.yaml here.")
     add_fit_options(parser)
     options = parser.parse_args(args)
-    study = load_study(options.file)
+    study = with_added_seeds(load_study(options.file), options.runs)
     output = options.output or Path(f"{study.name}_sweep.yaml")
     check_outputs([Output(output, options.file)], "--output")
     write_sweep(output, sweep(study, ["--runs", str(options.runs), *flatten(fit_options(options))]))

@@ -146,6 +146,17 @@ class Difference:
         )
 
 
+def difference_of_rows(a: Scores, b: Scores) -> Difference:
+    """Return the difference of two rows of a study, over the seeds that both have, if these are two or more.
+
+    Rows with fewer common seeds are compared with all of their seeds.
+    """
+    shared = [seed for seed in a.seeds if seed is not None and seed in b.seeds]
+    if len(shared) < 2:
+        return Difference(a, b)
+    return Difference(a.of_seeds(shared), b.of_seeds(shared))
+
+
 def compare(
     a: Sequence[ImageMatrices],
     b: Sequence[ImageMatrices],

@@ -42,6 +42,10 @@ class Sample:
         """Return the differences of runs that are paired: run by run, and image by image."""
         return Sample(self.values - other.values, self.influence - other.influence)
 
+    def of_runs(self, runs: list[int]) -> "Sample":
+        """Return the values of some runs, by their indices."""
+        return Sample(self.values[runs], self.influence[runs])
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -117,13 +121,18 @@ def estimate_difference(a: Sample, b: Sample, units: Units) -> Estimate:
     )
 
 
-def marked(estimates: list[Estimate], level: float = LEVEL) -> list[np.ndarray]:
+def marked(estimates: list[Estimate], levels: list[float] | None = None) -> list[np.ndarray]:
     """Return which differences differ from zero, bool [M] per row, adjusted for several rows (Holm 1979).
 
     With r rows left, a row counts if its interval at level 1 - (1 - level) / r excludes zero. Then it is taken out, and
     the others are looked at again. At least one false mark then comes up with a probability of at most 1 - level.
     Estimates of single seeds are never marked, and are not counted among the rows.
+
+    Args:
+        estimates: The difference of each row to the base row.
+        levels: The level of each row. None: LEVEL for all.
     """
+    levels = levels or [LEVEL] * len(estimates)
     rows = [index for index, each in enumerate(estimates) if each.covers_seeds]
     result = [np.zeros(len(each.value), bool) for each in estimates]
     if not rows:
@@ -133,7 +142,7 @@ def marked(estimates: list[Estimate], level: float = LEVEL) -> list[np.ndarray]:
         left = (~found).sum(axis=0)
         before = found.copy()
         for count in np.unique(left[left > 0]):
-            at_level = [excludes_zero(estimates[row].interval(1 - (1 - level) / count)) for row in rows]
+            at_level = [excludes_zero(estimates[row].interval(1 - (1 - levels[row]) / count)) for row in rows]
             found |= np.array(at_level) & (left == count)
         if (found == before).all():
             break

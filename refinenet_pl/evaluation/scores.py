@@ -52,6 +52,12 @@ class Scores:
         units = self.units
         return known_where_present(estimate(self.sample, units), self.present, units)
 
+    def of_seeds(self, seeds: Sequence[int | None]) -> "Scores":
+        """Return the runs with these seeds, in this order."""
+        runs = [self.seeds.index(seed) for seed in seeds]
+        errors = None if self.errors is None else self.errors.of_runs(runs)
+        return replace(self, seeds=tuple(seeds), sample=self.sample.of_runs(runs), errors=errors)
+
     @property
     def effective_images(self) -> float:
         """How many independent images would give the mean IoU the same variance over images; NaN for one."""

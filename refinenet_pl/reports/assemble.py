@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.comparison import Difference
+from refinenet_pl.evaluation.comparison import difference_of_rows
 from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.results import defined
 from refinenet_pl.reports.ceilings import Ceilings
@@ -187,7 +187,7 @@ def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
     scores = [row.scores for row in dataset.finished if row.scores is not None]
     pairs = {}
     for (first, a), (second, b) in itertools.combinations(enumerate(scores), 2):
-        compared = Difference(a, b)
+        compared = difference_of_rows(a, b)
         entries, marks = compared.as_dict(), compared.marked().tolist()
         pairs[f"{first}-{second}"] = [
             {"difference": entry["difference"], "interval": entry["interval"], "marked": mark}

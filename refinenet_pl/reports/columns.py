@@ -95,7 +95,7 @@ def _metric_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Col
             [percent_interval(row.interval(study.metric)) for row in rows],
             [interval[0] if (interval := row.interval(study.metric)) else None for row in rows],
         ),
-        column("seeds", [_seeds(row, len(study.seeds)) for row in rows], [len(row.runs) for row in rows]),
+        column("seeds", [_seeds(row, dataset.seeds_planned(row)) for row in rows], [len(row.runs) for row in rows]),
         column(
             "difference",
             [_difference(row, study.metric, dataset.is_marked(row, study.metric)) for row in rows],

@@ -80,7 +80,10 @@ def notes(summary: Summary) -> list[str]:
     elif any(len(dataset.finished) > 1 for dataset in datasets):
         lines.append("No intervals: only mean IoU and the IoU of a class have them, on two independent images or more.")
     if any(len({len(row.runs) for row in dataset.rows}) > 1 for dataset in datasets):
-        lines.append("Rows have different numbers of finished seeds. Each mean is over the seeds of its row.")
+        lines.append(
+            "Rows have different numbers of finished seeds. Each mean is over the seeds of its row. Differences are "
+            "over the seeds that both rows have, if these are two or more."
+        )
     for dataset in datasets:
         prefix = f"{dataset.name}: " if dataset.name else ""
         if dataset.devices:
@@ -106,6 +109,12 @@ def _interval_notes(datasets: list[DatasetSummary]) -> list[str]:
             'with the same seeds are compared seed by seed. "Due to seeds" is the share of the difference\'s variance.',
             STAR_OF_CLASSES,
         ]
+    most = datasets[0].study.most_seeds
+    if most is not None:
+        lines.append(
+            f"Seeds were added to rows with wide intervals, up to {most} a row. Intervals are for the seeds at hand. "
+            "Stars account for looking again after each seed: each look has its share of the risk (Bonferroni)."
+        )
     if not all(dataset.covers_seeds for dataset in datasets):
         lines.append(
             f"Intervals over images alone: {PERCENT}. They cover other images of this kind. They say nothing about "

@@ -15,6 +15,7 @@ from refinenet_pl.reports.ceilings import write_ceilings
 from refinenet_pl.reports.page_images import Selection, image_pixels, read_samples, run_data, select_images
 from refinenet_pl.reports.receptive_fields import write_field
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
+from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.commands import REFINENET, trust_options
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.study import Study
@@ -37,7 +38,8 @@ def make_pictures(study_file: str | Path, runs: str | Path = Path("runs"), trust
     Raises:
         UserError: A checkpoint or the data are missing, or a process fails.
     """
-    study, runs = load_study(Path(study_file)), Path(runs)
+    runs = Path(runs)
+    study = with_added_seeds(load_study(Path(study_file)), runs)
     found = find_runs(study, runs)
     names = [name for name in study.dataset_names if name not in found.missing_datasets]
     selections = [select_images(first_runs(study, found, name)) for name in names]

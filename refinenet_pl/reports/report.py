@@ -10,6 +10,7 @@ from refinenet_pl.reports.latex import latex
 from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.page import page
 from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.folders import study_folder
 from refinenet_pl.studies.loading import load_study
 
@@ -30,7 +31,8 @@ def report(
     Raises:
         UserError: No cell has finished, a file cannot be read, or the folder cannot be written.
     """
-    study, runs = load_study(Path(study_file)), Path(runs)
+    runs = Path(runs)
+    study = with_added_seeds(load_study(Path(study_file)), runs)
     output = study_folder(runs, study) / "report" if output is None else Path(output)
     check_outputs([Output(output / "report.html", Path(study_file))], "--output")
     assembled = assemble(summarize_study(study, runs), trust)

@@ -8,9 +8,10 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from refinenet_pl.evaluation.comparison import Difference
+from refinenet_pl.evaluation.comparison import Difference, difference_of_rows
 from refinenet_pl.evaluation.error_parts import PARTS
-from refinenet_pl.evaluation.intervals import marked
+from refinenet_pl.evaluation.intervals import LEVEL, marked
+from refinenet_pl.evaluation.looks import look_level
 from refinenet_pl.evaluation.receptive_field import ReceptiveField
 from refinenet_pl.evaluation.results import defined, defined_interval
 from refinenet_pl.evaluation.scores import Scores, score
@@ -36,7 +37,7 @@ class Row:
         mean: Mean of `values`; None if a value is undefined or there are no runs.
         std: Sample standard deviation of `values`; None for fewer than two.
         scores: IoU in each run, with what its intervals need; None without runs.
-        difference: `mean` minus the base row's mean.
+        difference: `mean` minus the base row's mean, both over the seeds of `compared`; None if one is undefined.
         compared: Difference in IoU between the base row and this row. None for the base row, and if either has no runs.
         published: A published value of this row.
         costs: Costs of training and inference.
@@ -148,7 +149,8 @@ class DatasetSummary:
         They are adjusted for the number of rows: see `evaluation.intervals.marked`.
         """
         rows = [row for row in self.finished if row.compared is not None]
-        found = marked([row.compared.estimate for row in rows if row.compared is not None])
+        estimates = [row.compared.estimate for row in rows if row.compared is not None]
+        found = marked(estimates, [self._level(row) for row in rows])
         return {row.label: marks for row, marks in zip(rows, found, strict=True)}
 
     @cached_property
@@ -156,8 +158,18 @@ class DatasetSummary:
         """The same for what each part of the errors takes from the IoU, bool [len(PARTS), C + 1]."""
         compared = {row.label: row.compared.errors for row in self.finished if row.compared is not None}
         known = {label: estimate for label, estimate in compared.items() if estimate is not None}
-        found = marked([*known.values()])
+        levels = {row.label: self._level(row) for row in self.finished}
+        found = marked([*known.values()], [levels[label] for label in known])
         return {label: marks.reshape(len(PARTS), -1) for label, marks in zip(known, found, strict=True)}
+
+    def _level(self, row: Row) -> float:
+        """Return the level of a row's stars: see `evaluation.looks`."""
+        most = self.study.most_seeds
+        return LEVEL if most is None else look_level(len(self.study.seeds), self.seeds_planned(row), most)
+
+    def seeds_planned(self, row: Row) -> int:
+        """Return the number of seeds that a row has or will have."""
+        return len(self.study.seeds_of(row.levels, self.name))
 
     def is_marked(self, row: Row, metric: str) -> bool:
         """Return whether the difference of a row gets a star."""
@@ -258,6 +270,7 @@ def _row(
     defined = [value for value in values if value is not None]
     mean = fmean(defined) if defined and len(defined) == len(values) else None
     scores = score([run.images for run in runs], [run.cell.seed for run in runs]) if runs else None
+    compared = difference_of_rows(base.scores, scores) if base and base.scores and scores else None
     trainings = [run.training for run in runs if run.training]
     curves = {training.path: learning_curve(training) for training in trainings}
     return Row(
@@ -267,10 +280,24 @@ def _row(
         mean=mean,
         std=stdev(defined) if mean is not None and len(defined) > 1 else None,
         scores=scores,
-        difference=None if base is None or base.mean is None or mean is None else mean - base.mean,
-        compared=Difference(base.scores, scores) if base and base.scores and scores else None,
+        difference=None if compared is None else _difference(compared, base, runs, values),
+        compared=compared,
         published=study.published_for(levels, dataset),
         costs=row_costs(inference, trainings),
         curves={path: curve for path, curve in curves.items() if curve},
         field=field,
     )
+
+
+def _difference(
+    compared: Difference, base: Row | None, runs: list[SeedRun], values: list[float | None]
+) -> float | None:
+    """Return the difference of the study's metric, over the seeds that are compared."""
+    assert base is not None
+    means = []
+    for side, row_runs, row_values in ((compared.a, base.runs, base.values), (compared.b, runs, values)):
+        chosen = [value for run, value in zip(row_runs, row_values, strict=True) if run.cell.seed in side.seeds]
+        if None in chosen:
+            return None
+        means.append(fmean(value for value in chosen if value is not None))
+    return means[1] - means[0]

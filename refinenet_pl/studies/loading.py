@@ -11,7 +11,7 @@ from refinenet_pl.files import read_yaml
 from refinenet_pl.studies.study import Levels, Study
 from refinenet_pl.text import join
 
-KEYS = tuple(field.name for field in fields(Study) if field.name != "path")
+KEYS = tuple(field.name for field in fields(Study) if field.name not in ("path", "added", "most_seeds"))
 RESERVED = ("dataset", "row", "seed")
 """Names that --only uses, so that no factor can have them."""
 

@@ -98,6 +98,8 @@ class Study:
         overrides: Values for all cells. Overrides of levels win, and later factors win over earlier ones.
         published: Published values to print beside the measured ones.
         title: Heading of the report.
+        added: Seeds that `study run --until-width` added, by the name of the row. They are not in the YAML.
+        most_seeds: Most seeds that it may give a row; None if it was not used.
     """
 
     path: Path
@@ -111,6 +113,8 @@ class Study:
     overrides: Overrides = field(default_factory=dict)
     published: list[PublishedMetric] = field(default_factory=list)
     title: str = ""
+    added: dict[str, list[int]] = field(default_factory=dict)
+    most_seeds: int | None = None
 
     @property
     def name(self) -> str:
@@ -136,9 +140,19 @@ class Study:
         return [
             Cell(levels, seed, self._config(levels, seed, dataset), dataset)
             for dataset in self.dataset_names
-            for seed in self.seeds
+            for seed in self.all_seeds
             for levels in self.grid
+            if seed in self.seeds_of(levels, dataset)
         ]
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds of all rows: those of the YAML, then those that were added."""
+        return list(dict.fromkeys([*self.seeds, *sorted(seed for seeds in self.added.values() for seed in seeds)]))
+
+    def seeds_of(self, levels: Levels, dataset: str | None = None) -> list[int]:
+        """Return the seeds of a row, with those that were added."""
+        return [*self.seeds, *self.added.get(row_name(levels, dataset), [])]
 
     def cells_of(self, dataset: str | None) -> list[Cell]:
         """Return the cells of one dataset."""
