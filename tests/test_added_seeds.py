@@ -16,7 +16,7 @@ from refinenet_pl.evaluation.intervals import estimate, excludes_zero
 from refinenet_pl.evaluation.looks import look_level
 from refinenet_pl.reports.assemble import assemble
 from refinenet_pl.reports.markdown import markdown
-from refinenet_pl.reports.more_seeds import add_seeds
+from refinenet_pl.reports.more_seeds import add_seeds, interval_width
 from refinenet_pl.reports.summary import Summary, summarize_study
 from refinenet_pl.studies.added_seeds import added_file, with_added_seeds, write_added_seeds
 from refinenet_pl.studies.loading import load_study
@@ -36,8 +36,8 @@ def summary(tmp_path) -> Summary:
 
 
 def widths(summary: Summary) -> list[float]:
-    ends = [row.difference_interval("miou") for row in summary.datasets[0].rows[1:]]
-    return [high - low for low, high in ends]
+    found = [interval_width(row, "miou") for row in summary.datasets[0].rows[1:]]
+    return [width for width in found if width is not None]
 
 
 def test_wide_rows_and_the_base_row_get_the_next_seed(summary):
@@ -53,6 +53,7 @@ def test_wide_rows_and_the_base_row_get_the_next_seed(summary):
 
 def test_what_seeds_cannot_reach_is_said(summary):
     row = summary.datasets[0].rows[2]
+    assert row.compared is not None
     low, high = row.compared.estimate.image_interval()[-1]
     same, lines = add_seeds(summary, 0.9 * (high - low))
     assert same is summary.study or IMPROVED not in same.added
@@ -73,10 +74,12 @@ def test_rows_are_compared_over_common_seeds(summary, tmp_path):
     assert (read.added, read.most_seeds) == (grown.added, 4)
     base, original, improved = summarize_study(read, runs).datasets[0].rows
     assert [len(row.runs) for row in (base, original, improved)] == [3, 2, 3]
+    assert original.compared is not None
     assert (original.compared.a.seeds, original.compared.paired) == ((0, 1), True)
-    expected = np.mean(original.values) - np.mean(base.values[:2])
+    bases, originals, improveds = (np.array(row.values, float) for row in (base, original, improved))
+    expected = originals.mean() - bases[:2].mean()
     assert original.difference == pytest.approx(expected) == pytest.approx(original.compared.estimate.value[-1])
-    assert improved.difference == pytest.approx(np.mean(improved.values) - np.mean(base.values))
+    assert improved.difference == pytest.approx(improveds.mean() - bases.mean())
     text = markdown(assemble(summarize_study(read, runs)))
     assert "Seeds were added to rows with wide intervals, up to 4 a row." in text
     assert "Each mean is over the seeds of its row. Differences are over the seeds that both rows have" in text
