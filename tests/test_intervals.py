@@ -9,7 +9,14 @@ from scipy import stats
 
 from refinenet_pl.evaluation.dependence import Units, autocorrelation, find_units
 from refinenet_pl.evaluation.influence import influence_of, iou_and_influence
-from refinenet_pl.evaluation.intervals import Sample, estimate, estimate_difference, excludes_zero, marked
+from refinenet_pl.evaluation.intervals import (
+    Sample,
+    estimate,
+    estimate_difference,
+    excludes_zero,
+    marked,
+    mean_estimate,
+)
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.scores import score
 
@@ -103,7 +110,7 @@ def test_variances_equal_an_analysis_of_variance():
     ms_seeds, ms_images = images * rows.var(ddof=1), runs * columns.var(ddof=1)
     assert found.images[0] == pytest.approx(ms_images / (runs * images))
     assert found.seeds[0] == pytest.approx(ms_seeds / (runs * images))
-    assert (found.images_freedom, found.seeds_freedom[0]) == (images - 1, runs - 1)
+    assert (found.images_freedom[0], found.seeds_freedom[0]) == (images - 1, runs - 1)
 
 
 def test_seeds_alone_give_students_interval():
@@ -182,7 +189,7 @@ def test_many_groups_are_units():
     sums = np.array([influence[city::6].sum(0) for city in range(6)])
     found = scores.estimate()
     np.testing.assert_allclose(found.images, 6 / 5 * (sums**2).sum(0))
-    assert found.images_freedom == 5
+    assert found.images_freedom.tolist() == [5] * 5
 
 
 def test_frames_of_one_drive_are_blocks():
@@ -218,3 +225,15 @@ def test_autocorrelation_is_recovered():
     assert autocorrelation(series, np.zeros(200, int)) == pytest.approx(0.7, abs=0.03)
     assert autocorrelation(rng.normal(size=(40, 200)), np.zeros(200, int)) < 0.05
     assert autocorrelation(series, np.arange(200)) == 0, "no two images of one group"
+
+
+def test_mean_of_datasets_is_a_combination_of_independent_means():
+    # Seeds alone, on two datasets: the mean of two means, as Welch and Satterthwaite combine them.
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0.5, 0.02, (4, 1)), rng.normal(0.6, 0.05, (6, 1))
+    joint = mean_estimate([estimate(seeds_only(each), independent(10)) for each in (a, b)])
+    difference = stats.ttest_ind(a, -b, equal_var=False).confidence_interval(0.95)
+    expected = np.stack([difference.low, difference.high], -1) / 2
+    np.testing.assert_allclose(joint.interval(), expected)
+    np.testing.assert_allclose(joint.value, (a.mean() + b.mean()) / 2)
+    assert not mean_estimate([estimate(seeds_only(each), independent(10)) for each in (a, b[:1])]).covers_seeds

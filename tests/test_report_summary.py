@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers.fake_study import CLASSES, finish, write_study
+from helpers.fake_study import CLASSES, finish, write_metrics, write_study
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import compare
 from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.reports.assemble import assemble
+from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.notes import notes, warnings
 from refinenet_pl.reports.summary import Summary, summarize_study
+from refinenet_pl.studies.folders import cell_folder
 from refinenet_pl.studies.loading import load_study
 
 INFERENCE = {"whole": {}, "flipped": {"model.inference": {"flip": True}}}
@@ -237,3 +240,26 @@ def test_committed_studies_are_readable():
         with (folder / "report" / "report.csv").open(newline="") as file:
             expected = [float(line["mean"]) for line in csv.DictReader(file)]
         assert [row.mean for row in summary.datasets[0].rows] == expected
+
+
+def test_last_validation_beside_the_best(tmp_path):
+    study = finish(write_study(tmp_path), tmp_path / "runs")
+    for cell in study.cells:
+        run = cell_folder(tmp_path / "runs", study, cell).finished
+        assert run is not None
+        best = run.read_results()["miou"]
+        write_metrics(run.metrics, [(99, 0.1), (199, best), (299, best - 0.01 * (1 + cell.seed))])
+    summary = summarize_study(study, tmp_path / "runs")
+    for row in summary.datasets[0].rows:
+        assert row.mean is not None
+        assert row.last_validation == pytest.approx(row.mean - 0.015)
+    text = markdown(assemble(summary))
+    assert "It is 1.50 points above the last one, on average over 6 trainings." in text
+
+
+def test_half_of_the_images_selects(tmp_path):
+    study = load_study(write_study(tmp_path, select="half"))
+    assert all(cell.config["data"]["init_args"]["select_half"] for cell in study.cells)
+    text = markdown(assemble(summarize_study(finish(study.path, tmp_path / "runs"), tmp_path / "runs")))
+    assert "Checkpoints were chosen on one half of the validation images." in text
+    assert "which makes figures too high" not in text

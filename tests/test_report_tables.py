@@ -227,10 +227,16 @@ def test_column_group_per_dataset(tmp_path, capsys):
         assert float(records[2][f"{name}: mean"]) == pytest.approx(mean)
         assert all((output / f"{plot}_{name}.{kind}").is_file() for plot in PLOTS for kind in ("png", "pdf"))
         assert f"](class_differences_{name}.png)" in text
+    differences = [float(records[2][f"{name}: difference"]) for name in ("camvid", "voc")]
+    assert float(records[2]["mean_difference"]) == pytest.approx(np.mean(differences))
+    low, high = (float(records[2][f"mean_difference_{end}"]) for end in ("low", "high"))
+    assert low < np.mean(differences) < high
+    assert rows[0]["All datasets: mean difference"] == "–"
+    assert rows[2]["All datasets: mean difference"].startswith(f"{100 * np.mean(differences):+.2f}".replace("-", "−"))
     assert not any("nyudv2" in title for title in [*rows[0], *costs[0], *records[0]])
     tex = (output / "report.tex").read_text()
-    assert r"\multicolumn{5}{c}{camvid} & \multicolumn{5}{c}{voc}" in tex
-    assert r"\cmidrule(lr){2-6}" in tex
+    assert r"\multicolumn{6}{c}{camvid} & \multicolumn{6}{c}{voc} & \multicolumn{1}{c}{All datasets}" in tex
+    assert r"\cmidrule(lr){2-7}" in tex
     assert r"\multicolumn{6}{c}{camvid} & \multicolumn{6}{c}{voc}" in tex
     assert r"\label{tab:pooling-study-costs}" in tex
     assert "Missing dataset: nyudv2 (0 of 6 cells finished)." in capsys.readouterr().out

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 from helpers.fake_data import make_camvid
+from helpers.tiny_fit import tiny_task, tiny_trainer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refinenet_pl.data import CamVidDataModule
 from refinenet_pl.data.presence import presence
-from refinenet_pl.data.splits import Split, divide
+from refinenet_pl.data.splits import Split, divide, halves_of
 from refinenet_pl.errors import UserError
 
 NAMES = [f"{index:03}" for index in range(100)]
@@ -125,3 +127,38 @@ def test_presence_is_read_once(tmp_path, monkeypatch):
     first, second = sorted((tmp_path / "camvid" / "trainannot").iterdir())[:2]
     second.write_bytes(first.read_bytes())
     assert presence(dataset, 11)[1].tolist() == expected[0]
+
+
+@pytest.mark.parametrize(
+    ("groups", "halves"),
+    [
+        ([""] * 5, [0, 1, 0, 1, 0]),
+        (["drive"] * 5, [0, 0, 0, 1, 1]),
+        (["a", "b", "b", "c", "c", "c"], [1, 1, 1, 0, 0, 0]),
+        (["a", "a", "", ""], [0, 0, 1, 1]),
+    ],
+)
+def test_halves(groups, halves):
+    assert halves_of(groups) == halves
+
+
+def test_best_checkpoint_is_chosen_on_the_other_half(tmp_path):
+    data = CamVidDataModule(
+        make_camvid(tmp_path / "camvid", val=6),
+        batch_size=2,
+        num_workers=0,
+        crop_size=32,
+        select_half=True,
+        label_ids=dict.fromkeys(CamVidDataModule.classes.names[4:]),
+    )
+    seen: dict[str, list[str]] = {}
+
+    class Names(pl.Callback):
+        def on_validation_batch_end(self, trainer, pl_module, outputs, batch, *_):
+            seen.setdefault(trainer.state.fn, []).extend(sample["name"] for sample in batch)
+
+    trainer = tiny_trainer(tmp_path, max_epochs=1, callbacks=[Names()])
+    task = tiny_task()
+    trainer.fit(task, data)
+    trainer.validate(task, datamodule=data)
+    assert seen == {"fit": ["val_0", "val_1", "val_2"], "validate": ["val_3", "val_4", "val_5"]}

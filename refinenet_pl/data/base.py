@@ -11,7 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms import v2
 
 from refinenet_pl.archive_paths import AnyPath, compressed_tars, data_root
@@ -26,7 +26,7 @@ from refinenet_pl.data.loaders import TrainingLoader, evaluation_loader, own_gen
 from refinenet_pl.data.presence import presence
 from refinenet_pl.data.sampling import TrainingSampler
 from refinenet_pl.data.split_errors import AbsentSplit
-from refinenet_pl.data.splits import SPLITS, Split, divide
+from refinenet_pl.data.splits import SPLITS, Split, divide, halves_of
 from refinenet_pl.data.transforms import training_transform
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
@@ -78,6 +78,10 @@ class SegmentationDataModule(pl.LightningDataModule):
         group_pattern: Regular expression for the part of a sample's name that dependent images share, such as the drive
             in `[^_]+`. The intervals of metrics count such images less. The part is what the first parentheses match,
             or else the whole match, from the start of the name. None: the dataset's own, or independent images.
+        select_half: Let the validations within `fit`, which choose the best checkpoint, use one half of the validation
+            samples, and all other evaluations the other half. So the metrics of the best checkpoint are not those that
+            it was chosen by. Groups stay whole (`group_pattern`); a single group is cut in the middle; samples without
+            group take turns.
         cache_dir: Folder for decoded samples, 4 bytes per pixel, from which a run reads them instead of decoding files
             again. The first run writes them. Use a local disk. None: no cache.
 
@@ -115,6 +119,7 @@ class SegmentationDataModule(pl.LightningDataModule):
         skip_broken: int = 0,
         eval_batch_size: int = 1,
         group_pattern: str | None = None,
+        select_half: bool = False,
         cache_dir: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -127,6 +132,7 @@ class SegmentationDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.skip_broken = skip_broken
         self._group_pattern = _compiled(self.groups if group_pattern is None else group_pattern)
+        self.select_half = select_half
         self.cache_dir = None if cache_dir is None else expand(cache_dir, "data.cache_dir")
         self.skipped: list[dict[str, str]] = []
         self._augmentation: dict[str, Any] = {
@@ -353,8 +359,15 @@ class SegmentationDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return lists of samples of the validation split, not augmented."""
-        return evaluation_loader(self.dataset("val"), self.num_workers, self.eval_batch_size)
+        """Return lists of samples of the validation split, or of the half that `select_half` says, not augmented."""
+        dataset: Dataset[Any] = self.dataset("val")
+        if self.select_half:
+            names = [sample.name for sample in self.dataset("val").samples]
+            chooses = self.trainer is not None and self.trainer.state.fn == "fit"
+            wanted = 0 if chooses else 1
+            halves = halves_of([self.group_of(name) for name in names])
+            dataset = Subset(dataset, [index for index, half in enumerate(halves) if half == wanted])
+        return evaluation_loader(dataset, self.num_workers, self.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return lists of samples of the test split, not augmented."""

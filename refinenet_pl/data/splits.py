@@ -1,6 +1,7 @@
 """Divides the samples of a dataset into splits: by fractions, or into folds."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,3 +146,26 @@ def _stratify(counts: np.ndarray, sizes: np.ndarray, shares: np.ndarray) -> np.n
         if parts[group] < 0:
             assign(group, free)
     return parts
+
+
+def halves_of(groups: Sequence[str]) -> list[int]:
+    """Return the half of each sample, 0 or 1, always the same for the same samples.
+
+    - Samples without group take turns.
+    - Two groups or more stay whole: the largest first, each joins the half with fewer samples.
+    - A single group, such as a drive, is cut in the middle, because neighboring frames depend on each other.
+
+    Args:
+        groups: The group of each sample; empty for a sample that depends on no other.
+    """
+    sizes = Counter(group or f"\n{index}" for index, group in enumerate(groups))
+    if not any(groups):
+        return [index % 2 for index in range(len(groups))]
+    if len(sizes) == 1:
+        return [int(2 * index >= len(groups)) for index in range(len(groups))]
+    half_of: dict[str, int] = {}
+    counts = [0, 0]
+    for name, size in sizes.most_common():
+        half_of[name] = int(counts[1] < counts[0])
+        counts[half_of[name]] += size
+    return [half_of[group or f"\n{index}"] for index, group in enumerate(groups)]

@@ -16,6 +16,7 @@ degrees of freedom, intervals of two seeds are too narrow. With 1 (Graybill and 
 `docs/intervals.md` has the coverage in simulations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,16 +55,21 @@ class Estimate:
     Attributes:
         value: The means; NaN where undefined.
         images: Variance over images.
-        images_freedom: Its degrees of freedom: one less than the number of units.
+        images_freedom: Degrees of freedom of `images`: one less than the number of units.
         seeds: Variance over seeds; NaN with a single seed.
         seeds_freedom: Degrees of freedom of `seeds`.
     """
 
     value: np.ndarray
     images: np.ndarray
-    images_freedom: int
+    images_freedom: np.ndarray
     seeds: np.ndarray
     seeds_freedom: np.ndarray
+
+    def only(self, column: int) -> "Estimate":
+        """Return the estimate of one column, which can be negative to count from the end; M is then 1."""
+        parts = (self.value, self.images, self.images_freedom, self.seeds, self.seeds_freedom)
+        return Estimate(*(part[[column]] for part in parts))
 
     @property
     def covers_seeds(self) -> bool:
@@ -100,24 +106,37 @@ def estimate(sample: Sample, units: Units) -> Estimate:
     return Estimate(
         sample.values.mean(axis=0),
         _image_variance(sample.influence.mean(axis=0), units),
-        units.count - 1,
+        np.full(variance.shape, units.count - 1),
         variance,
         np.full(variance.shape, freedom),
     )
 
 
+def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean of independent estimates, such as those of a row on several datasets."""
+    count = len(estimates)
+    images, images_freedom = _sum_of_variances([(each.images, each.images_freedom) for each in estimates])
+    seeds, seeds_freedom = _sum_of_variances([(each.seeds, each.seeds_freedom) for each in estimates])
+    value = np.mean([each.value for each in estimates], axis=0)
+    return Estimate(value, images / count**2, images_freedom, seeds / count**2, seeds_freedom)
+
+
+def _sum_of_variances(parts: Sequence[tuple[np.ndarray, np.ndarray | int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of variances, and its degrees of freedom by Welch and Satterthwaite."""
+    total = np.sum([variance for variance, _ in parts], axis=0)
+    squares = np.sum([variance**2 / np.maximum(freedom, 1) for variance, freedom in parts], axis=0)
+    return total, np.divide(total**2, squares, out=np.ones_like(total), where=squares > 0)
+
+
 def estimate_difference(a: Sample, b: Sample, units: Units) -> Estimate:
     """Return the difference b - a of the means of two rows whose seeds are not paired. Their images are."""
-    (variance_a, freedom_a), (variance_b, freedom_b) = _seed_variance(a), _seed_variance(b)
-    variance = variance_a + variance_b
-    # Welch and Satterthwaite's degrees of freedom of a sum of two variances.
-    squares = variance_a**2 / max(freedom_a, 1) + variance_b**2 / max(freedom_b, 1)
+    variance, freedom = _sum_of_variances([_seed_variance(a), _seed_variance(b)])
     return Estimate(
         b.values.mean(axis=0) - a.values.mean(axis=0),
         _image_variance(b.influence.mean(axis=0) - a.influence.mean(axis=0), units),
-        units.count - 1,
+        np.full(variance.shape, units.count - 1),
         variance,
-        np.divide(variance**2, squares, out=np.ones_like(variance), where=squares > 0),
+        freedom,
     )
 
 
@@ -156,7 +175,7 @@ def excludes_zero(ends: np.ndarray) -> np.ndarray:
     return (ends[..., 0] > 0) | (ends[..., 1] < 0)
 
 
-def _quantile(freedom: np.ndarray | int, level: float) -> np.ndarray:
+def _quantile(freedom: np.ndarray, level: float) -> np.ndarray:
     """Return the two-sided quantile of Student's t; NaN without degrees of freedom."""
     return np.asarray(stats.t.ppf((1 + level) / 2, freedom))
 

@@ -59,7 +59,20 @@ def main_columns(summary: Summary, sources: Sequence[str]) -> list[Column]:
     for dataset in summary.datasets:
         columns += _metric_columns(dataset, sources)
         columns += [] if summary.study.datasets else _cost_columns(dataset)
+    columns.append(_joint_column(summary))
     return [column for column in columns if not column.empty]
+
+
+def _joint_column(summary: Summary) -> Column:
+    """Return the differences averaged over datasets, with their intervals."""
+    cells, values = [], []
+    for row in summary.datasets[0].rows:
+        estimate = summary.joint.get(row.label)
+        value = None if estimate is None else defined(float(estimate.value[0]))
+        ends = None if estimate is None else defined_interval(estimate.interval()[0].tolist())
+        values.append(value)
+        cells.append(_with_interval(value, ends, summary.joint_marks.get(row.label, False)))
+    return Column("mean difference", cells, values, "All datasets")
 
 
 def cost_columns(summary: Summary) -> list[Column]:
@@ -95,6 +108,7 @@ def _metric_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Col
             [percent_interval(row.interval(study.metric)) for row in rows],
             [interval[0] if (interval := row.interval(study.metric)) else None for row in rows],
         ),
+        _numbers(dataset, "last validation %", lambda row: row.last_validation, percent),
         column("seeds", [_seeds(row, dataset.seeds_planned(row)) for row in rows], [len(row.runs) for row in rows]),
         column(
             "difference",
@@ -216,11 +230,14 @@ def mark(marked: bool) -> str:
 
 
 def _difference(row: Row, metric: str, marked: bool) -> str:
-    if row.difference is None:
+    return _with_interval(row.difference, row.difference_interval(metric), marked)
+
+
+def _with_interval(difference: float | None, ends: list[float] | None, marked: bool) -> str:
+    if difference is None:
         return EMPTY
-    interval = row.difference_interval(metric)
-    ends = f" ({percent_interval(interval).replace('-', '−')})" if interval else ""
-    return f"{points(row.difference)}{mark(marked)}{ends}"
+    interval = f" ({percent_interval(ends).replace('-', '−')})" if ends else ""
+    return f"{points(difference)}{mark(marked)}{interval}"
 
 
 def _mean(row: Row) -> str:

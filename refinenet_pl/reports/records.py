@@ -25,6 +25,14 @@ def row_records(summary: Summary) -> list[Record]:
                 **_class_values(row, dataset.class_names),
             }
             record.update({f"{prefix}{key}": value for key, value in values.items()})
+    for label, record in zip([row.label for row in summary.datasets[0].rows], records, strict=True):
+        estimate = summary.joint.get(label)
+        if summary.joint:
+            ends = None if estimate is None else defined_interval(estimate.interval()[0].tolist())
+            low, high = ends or (None, None)
+            record["mean_difference"] = None if estimate is None else defined(float(estimate.value[0]))
+            record |= {"mean_difference_low": low, "mean_difference_high": high}
+            record["mean_difference_marked"] = summary.joint_marks.get(label)
     return records
 
 
@@ -38,6 +46,7 @@ def _row_values(row: Row, dataset: DatasetSummary) -> Record:
         "std": row.std,
         "low": low,
         "high": high,
+        "last_validation": row.last_validation,
         "seeds": join(run.cell.seed for run in row.runs),
         "values": join(row.values),
         "difference": row.difference,

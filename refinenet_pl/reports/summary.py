@@ -10,7 +10,7 @@ import numpy as np
 
 from refinenet_pl.evaluation.comparison import Difference, difference_of_rows
 from refinenet_pl.evaluation.error_parts import PARTS
-from refinenet_pl.evaluation.intervals import LEVEL, marked
+from refinenet_pl.evaluation.intervals import LEVEL, Estimate, marked, mean_estimate
 from refinenet_pl.evaluation.looks import look_level
 from refinenet_pl.evaluation.receptive_field import ReceptiveField
 from refinenet_pl.evaluation.results import defined, defined_interval
@@ -62,6 +62,11 @@ class Row:
     def label(self) -> str:
         """Name of the row in tables and plots."""
         return " · ".join(self.levels.values())
+
+    @property
+    def last_validation(self) -> float | None:
+        """Mean IoU of the last validation within the training, mean over seeds. `values` are of the best one."""
+        return fmean(curve[max(curve)] for curve in self.curves.values()) if self.curves else None
 
     @property
     def mean_errors(self) -> list[float]:
@@ -222,6 +227,28 @@ class Summary:
     def title(self) -> str:
         """Title of the study, or its name if it has none."""
         return self.study.title or self.study.name
+
+    @cached_property
+    def joint(self) -> dict[str, Estimate]:
+        """The difference of each row to the base row in mean IoU, averaged over the datasets, by the row's label.
+
+        Empty in studies of one dataset or of another metric, and without rows that are compared on every dataset.
+        """
+        if len(self.datasets) < 2 or self.study.metric != "miou":
+            return {}
+        found = {}
+        for rows in zip(*(dataset.rows for dataset in self.datasets), strict=True):
+            compared = [row.compared.estimate.only(-1) for row in rows if row.compared is not None]
+            if len(compared) == len(rows):
+                found[rows[0].label] = mean_estimate(compared)
+        return found
+
+    @cached_property
+    def joint_marks(self) -> dict[str, bool]:
+        """Whether each of these differences gets a star: see `DatasetSummary.marks`."""
+        if self.study.most_seeds is not None:  # looks are counted within a dataset
+            return {}
+        return dict(zip(self.joint, (bool(marks[0]) for marks in marked([*self.joint.values()])), strict=True))
 
     @property
     def incomplete(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
@@ -98,6 +98,8 @@ class Study:
         overrides: Values for all cells. Overrides of levels win, and later factors win over earlier ones.
         published: Published values to print beside the measured ones.
         title: Heading of the report.
+        select: "all" chooses the best checkpoint on the validation samples that are reported. "half" chooses it on one
+            half of them, and reports the other: see `data.select_half`.
         added: Seeds that `study run --until-width` added, by the name of the row. They are not in the YAML.
         most_seeds: Most seeds that it may give a row; None if it was not used.
     """
@@ -113,6 +115,7 @@ class Study:
     overrides: Overrides = field(default_factory=dict)
     published: list[PublishedMetric] = field(default_factory=list)
     title: str = ""
+    select: Literal["all", "half"] = "all"
     added: dict[str, list[int]] = field(default_factory=dict)
     most_seeds: int | None = None
 
@@ -148,7 +151,8 @@ class Study:
     @property
     def all_seeds(self) -> list[int]:
         """The seeds of all rows: those of the YAML, then those that were added."""
-        return list(dict.fromkeys([*self.seeds, *sorted(seed for seeds in self.added.values() for seed in seeds)]))
+        added = {seed for seeds in self.added.values() for seed in seeds}
+        return [*self.seeds, *sorted(added - {*self.seeds})]
 
     def seeds_of(self, levels: Levels, dataset: str | None = None) -> list[int]:
         """Return the seeds of a row, with those that were added."""
@@ -209,6 +213,8 @@ class Study:
         for key, value in self.overrides_of(levels, dataset).items():
             set_value(config, key, deepcopy(value), self.path)
         config["seed_everything"] = seed
+        if self.select == "half":
+            set_value(config, "data.init_args.select_half", True, self.path)
         # One group per study, with the levels as configuration, lets W&B's panels compare the cells.
         levels_in_wandb = levels if dataset is None else {"dataset": dataset, **levels}
         for logger in wandb_loggers(config):
