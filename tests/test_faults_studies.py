@@ -167,21 +167,21 @@ ROWS = [
         "published value of no row",
         REPORT,
         (FILE, "pooling has no level 'x'"),
-        prepare=study(published=[{"levels": {"pooling": "x"}, "value": 1, "source": "s", "verified": True}]),
+        prepare=study(published=[{"levels": {"pooling": "x"}, "value": 1, "source": "s", "evidence": "read"}]),
     ),
     BadInput(
         "published value of no dataset",
         REPORT,
         (FILE, "dataset is 'voc'", "no dataset"),
         prepare=study(
-            published=[{"levels": {"pooling": "none"}, "value": 1, "source": "s", "verified": True, "dataset": "voc"}]
+            published=[{"levels": {"pooling": "none"}, "value": 1, "source": "s", "evidence": "read", "dataset": "voc"}]
         ),
     ),
     BadInput(
         "published value without a source",
         REPORT,
         (FILE, "published.0.source", "required"),
-        prepare=study(published=[{"levels": {"pooling": "none"}, "value": 1, "verified": True}]),
+        prepare=study(published=[{"levels": {"pooling": "none"}, "value": 1, "evidence": "read"}]),
     ),
     BadInput(
         "dataset with an unknown key",

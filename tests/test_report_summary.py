@@ -196,7 +196,7 @@ def test_other_images_are_refused(finished, tmp_path):
 
 
 def test_published_value_of_its_row_only(tmp_path):
-    published = [{"levels": {"pooling": "original"}, "value": 40.5, "source": "A paper", "verified": True}]
+    published = [{"levels": {"pooling": "original"}, "value": 40.5, "source": "A paper", "evidence": "read"}]
     study = finish(write_study(tmp_path, published=published), tmp_path / "runs", images=3)
     rows = rows_of(summarize_study(study, tmp_path / "runs"))
     assert [row.published and row.published.value for row in rows] == [None, 40.5, None]

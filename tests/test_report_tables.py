@@ -20,8 +20,8 @@ from refinenet_pl.reports.summary import Summary, summarize_study
 from refinenet_pl.studies.loading import load_study
 
 PUBLISHED = [
-    {"levels": {"pooling": "none"}, "value": 40.4, "source": "A & B, table_5", "verified": True},
-    {"levels": {"pooling": "50 % [of it]"}, "value": 42.5, "source": "Remembered", "verified": False},
+    {"levels": {"pooling": "none"}, "value": 40.4, "source": "A & B, table_5", "evidence": "read"},
+    {"levels": {"pooling": "50 % [of it]"}, "value": 42.5, "source": "Remembered", "evidence": "recalled"},
 ]
 LEVELS = ("none", "50 % [of it]", "a|b & c_d")
 
@@ -74,7 +74,7 @@ def test_markdown_values_and_units(summary, assembled, folder):
 def test_published_values_name_sources(summary, assembled, folder):
     text = markdown(assembled)
     rows, _ = markdown_tables(text)
-    assert [row["published %"] for row in rows] == ["40.40 [1]", "42.50 [2] recalled, unverified", "–"]
+    assert [row["published %"] for row in rows] == ["40.40 [1]", "42.50 [2] recalled", "–"]
     ours = 100 * mious(folder, "none")[0] - 40.4
     assert float(rows[0]["ours − published"].replace("−", "-")) == pytest.approx(ours, abs=0.006)
     assert "[1] A & B, table_5" in text
@@ -144,7 +144,7 @@ def test_csv_has_full_precision(summary, assembled, folder):
         map(str, summary.datasets[0].rows[2].difference_interval("miou"))
     )
     assert float(rows[0]["published"]) == pytest.approx(0.404, abs=1e-15)
-    assert [row["published_verified"] for row in rows] == ["True", "False", ""]
+    assert [row["published_evidence"] for row in rows] == ["read", "recalled", ""]
     assert (float(rows[1]["latency"]), float(rows[1]["training_time"])) == (0.25, 3900)
     assert float(rows[2]["iou car"]) == summary.datasets[0].rows[2].scores.iou[1]
     assert rows[2]["iou traffic light"] == ""

@@ -19,7 +19,7 @@ from helpers.tiny_study import (
 from refinenet_pl.errors import UserError
 from refinenet_pl.studies.composition import compose
 from refinenet_pl.studies.loading import load_study
-from refinenet_pl.studies.study import Study, row_name
+from refinenet_pl.studies.study import PublishedMetric, Study, row_name
 
 STUDIES = sorted((Path(__file__).parents[1] / "experiments" / "studies").glob("*.yaml"))
 
@@ -182,7 +182,7 @@ def test_wandb_gets_the_dataset(tmp_path):
 
 
 def test_published_of_a_dataset(tmp_path):
-    value = {"levels": {"pooling": "none"}, "value": 60.5, "source": "a table", "verified": True}
+    value = {"levels": {"pooling": "none"}, "value": 60.5, "source": "a table", "evidence": "read"}
     study = load_study(write_datasets_study(tmp_path, published=[{**value, "dataset": "person_part"}]))
     published = study.published_for({"pooling": "none"}, "person_part")
     assert published is not None
@@ -229,7 +229,7 @@ def test_image_size_is_required(tmp_path):
         (
             {
                 "rows": [{"pooling": "none"}],
-                "published": [{"levels": {"pooling": "original"}, "value": 1.0, "source": "", "verified": True}],
+                "published": [{"levels": {"pooling": "original"}, "value": 1.0, "source": "", "evidence": "read"}],
             },
             r"published: .* is not a row of the study",
         ),
@@ -285,9 +285,20 @@ def test_shipped_studies_parse(path, tmp_path, monkeypatch, capsys):
 
 def test_published_values_have_sources():
     published = [value for path in STUDIES for value in load_study(path).published]
-    assert {value.verified for value in published} == {False, True}
-    assert all(value.source for value in published)
+    for value in published:
+        for key in ("source", "evidence", "date", "split", "scales", "training"):
+            assert getattr(value, key), f"{value}: {key}"
     # The paper's own tables are recalled. Only lists of others were read.
-    assert not any(
-        value.verified for value in published if "Lin et al." in value.source and "listed" not in value.source
+    of_paper = [value for value in published if "Lin et al." in value.source]
+    assert all(value.weak for value in of_paper)
+    assert {value.evidence for value in published} == {"read", "list", "recalled"}
+
+
+def test_provenance_in_one_line():
+    value = PublishedMetric(
+        {}, 46.5, "A table", "list", date="2026-11-25", split="test", scales="one scale", training="COCO"
     )
+    assert value.provenance == (
+        "A table; test, one scale, trained on COCO; read in a list of results, not in a paper 2026-11-25"
+    )
+    assert PublishedMetric({}, 46.5, "A table", "read").provenance == "A table; read there"

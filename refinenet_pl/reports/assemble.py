@@ -141,7 +141,7 @@ def assemble(summary: Summary, trust: bool = False) -> Report:
     """
     study = summary.study
     rows = [row for dataset in summary.datasets for row in dataset.rows]
-    sources = list(dict.fromkeys(row.published.source for row in rows if row.published))
+    sources = list(dict.fromkeys(row.published.provenance for row in rows if row.published))
     selections = [select_images(first_runs(study, summary.runs, dataset.name)) for dataset in summary.datasets]
     return Report(
         name=study.name,

@@ -28,12 +28,14 @@ class Column:
         cells: Text of each row.
         values: Sort key of each row; None sorts last.
         group: Dataset of the column, in a study of several datasets.
+        weak: Which cells rest on weak evidence, and are shown in gray; empty for none.
     """
 
     heading: str
     cells: list[str]
     values: Sequence[float | str | None]
     group: str | None = None
+    weak: Sequence[bool] = ()
 
     @property
     def title(self) -> str:
@@ -98,8 +100,10 @@ def _factor_columns(summary: Summary) -> list[Column]:
 def _metric_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Column]:
     study, rows = dataset.study, dataset.rows
 
-    def column(heading: str, cells: list[str], values: Sequence[float | None]) -> Column:
-        return Column(heading, cells, values, dataset.name)
+    def column(heading: str, cells: list[str], values: Sequence[float | None], weak: Sequence[bool] = ()) -> Column:
+        return Column(heading, cells, values, dataset.name, weak)
+
+    weak = [row.published is not None and row.published.weak for row in rows]
 
     return [
         column(f"{metric_name(study.metric)} %", [_mean(row) for row in rows], [row.mean for row in rows]),
@@ -122,8 +126,14 @@ def _metric_columns(dataset: DatasetSummary, sources: Sequence[str]) -> list[Col
             "published %",
             [_published(row, sources) for row in rows],
             [None if row.published is None else row.published.value / 100 for row in rows],
+            weak=weak,
         ),
-        _numbers(dataset, "ours − published", published_difference, points),
+        column(
+            "ours − published",
+            [EMPTY if (value := published_difference(row)) is None else points(value) for row in rows],
+            [published_difference(row) for row in rows],
+            weak=weak,
+        ),
     ]
 
 
@@ -254,5 +264,5 @@ def _seeds(row: Row, planned: int) -> str:
 def _published(row: Row, sources: Sequence[str]) -> str:
     if row.published is None:
         return EMPTY
-    value = f"{row.published.value:.2f} [{sources.index(row.published.source) + 1}]"
-    return value if row.published.verified else f"{value} recalled, unverified"
+    value = f"{row.published.value:.2f} [{sources.index(row.published.provenance) + 1}]"
+    return f"{value} {row.published.evidence}" if row.published.weak else value

@@ -9,10 +9,10 @@ from refinenet_pl.reports.columns import Column
 
 
 def latex(report: Report) -> str:
-    """Return the tables of rows, as wide as the page. They need the packages booktabs and graphicx."""
+    """Return the tables of rows, as wide as the page. They need the packages booktabs, graphicx and xcolor."""
     label = re.sub("[^A-Za-z0-9]+", "-", report.name)
     notes = [*report.numbered_sources, *(report.warnings if report.incomplete else [])]
-    lines = ["% Needs \\usepackage{booktabs, graphicx} and UTF-8 encoding."]
+    lines = ["% Needs \\usepackage{booktabs, graphicx, xcolor} and UTF-8 encoding."]
     lines += _table(report.table, report.factors, f"{report.title}. {report.caption}", label, notes)
     if report.costs:
         lines += _table(report.costs, report.factors, f"{report.title}. Costs.", f"{label}-costs", [])
@@ -29,9 +29,9 @@ def _table(columns: Sequence[Column], factors: int, caption: str, label: str, no
         f"  \\begin{{tabular}}{{{'l' * factors}{'r' * (len(columns) - factors)}}}",
         "    \\toprule",
         *_groups(columns),
-        f"    {_row(column.heading for column in columns)}",
+        f"    {_line(escape(column.heading) for column in columns)}",
         "    \\midrule",
-        *(f"    {_row(row)}" for row in zip(*(column.cells for column in columns), strict=True)),
+        *(f"    {_line(cells)}" for cells in zip(*(_cells(column) for column in columns), strict=True)),
         "    \\bottomrule",
         "  \\end{tabular}}",
         *(f"  \\par {escape(note)}" for note in notes),
@@ -39,8 +39,15 @@ def _table(columns: Sequence[Column], factors: int, caption: str, label: str, no
     ]
 
 
-def _row(cells: Iterable[str]) -> str:
-    return " & ".join(map(escape, cells)) + " \\\\"
+def _line(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + " \\\\"
+
+
+def _cells(column: Column) -> list[str]:
+    """The escaped cells of a column; those on weak evidence in gray."""
+    weak = column.weak or [False] * len(column.cells)
+    pairs = zip(map(escape, column.cells), weak, strict=True)
+    return [f"\\textcolor{{gray}}{{{cell}}}" if gray and cell != "--" else cell for cell, gray in pairs]
 
 
 def _groups(columns: Sequence[Column]) -> list[str]:

@@ -56,8 +56,8 @@ def _row_values(row: Row, dataset: DatasetSummary) -> Record:
         "difference_seed_share": row.seed_share(metric),
         "difference_marked": None if row.compared is None else dataset.is_marked(row, metric),
         "published": published and published.value / 100,
-        "published_verified": published and published.verified,
-        "published_source": published and published.source,
+        "published_evidence": published and published.evidence,
+        "published_source": published and published.provenance,
         "ours_minus_published": published_difference(row),
         **vars(row.costs),
     }

@@ -1,5 +1,6 @@
 """A study: base experiments, factors with named levels, datasets, and the cells that they span."""
 
+import datetime
 import re
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -19,6 +20,15 @@ Levels = dict[str, str]
 STRICT = ConfigDict(extra="forbid")  # refuses misspelled keys
 
 
+EVIDENCE = {
+    "read": "read there",
+    "quoted": "read in another paper's table",
+    "list": "read in a list of results, not in a paper",
+    "recalled": "recalled, not read",
+}
+"""How a published value is known, in words."""
+
+
 @checked(frozen=True, config=STRICT)
 class PublishedMetric:
     """A value that others published for a row.
@@ -27,15 +37,37 @@ class PublishedMetric:
         levels: The row.
         value: In percent.
         source: Where the value was published.
-        verified: Whether it was read there. Otherwise it is recalled, and reports mark it so.
+        evidence: How it is known: "read" in the source itself, "quoted" by another paper, from a "list" that collects
+            results, or "recalled" from memory. Reports show the last two in gray.
+        date: When it was read or recalled, such as 2026-11-25.
+        split: The split that it is of, such as "val".
+        scales: The scales of the test, such as "one scale".
+        training: The training data.
         dataset: The dataset, in a study of several.
     """
 
     levels: Levels
     value: float
     source: str
-    verified: bool
+    evidence: Literal["read", "quoted", "list", "recalled"]
+    date: datetime.date | str = ""
+    split: str = ""
+    scales: str = ""
+    training: str = ""
     dataset: str | None = None
+
+    @property
+    def weak(self) -> bool:
+        """Whether nobody read it in a paper."""
+        return self.evidence in ("list", "recalled")
+
+    @property
+    def provenance(self) -> str:
+        """Source, conditions and evidence in one line."""
+        training = f"trained on {self.training}" if self.training else ""
+        conditions = ", ".join(part for part in (self.split, self.scales, training) if part)
+        evidence = f"{EVIDENCE[self.evidence]} {self.date}".strip()
+        return "; ".join(part for part in (self.source, conditions, evidence) if part)
 
 
 @checked(frozen=True, config=STRICT)
