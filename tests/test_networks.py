@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.networks import LightWeightRefineNet, RefineNet
+from refinenet_pl.networks.blocks import ChainedResidualPooling, MultiResolutionFusion, ResidualConvUnit
 
 NETWORKS = [RefineNet, LightWeightRefineNet]
 WIDTHS = (16, 8, 8, 8)
@@ -263,6 +264,50 @@ def test_decoder_initialization() -> None:
         "beyond three standard deviations"
     )
     assert not any(parameter.any() for name, parameter in named if name.endswith("bias"))
+
+
+def test_blocks_start_as_the_identity() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 64, 9, 9)
+    unit, pooling = ResidualConvUnit(64), ChainedResidualPooling(64)
+    for block in (unit, pooling):
+        block.start_as_identity()
+    assert torch.equal(unit(x), x)
+    assert torch.equal(pooling(x), F.relu(x))
+    fusion = MultiResolutionFusion([64, 64, 64])
+    fusion.start_as_identity()
+    fused = fusion([torch.randn(1, 64, 64, 64) for _ in range(3)])[..., 2:-2, 2:-2]
+    assert fused.std().item() == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("make", [lambda **kw: RefineNet("resnet18", **kw), lambda **kw: LightWeightRefineNet(**kw)])
+def test_identity_keeps_the_scale_and_trains_every_weight(make: Any) -> None:
+    """With the authors' weights, the output shrinks with each block."""
+    scales = {}
+    for start in ("authors", "identity"):
+        torch.manual_seed(0)
+        network = make(encoder_weights=None, initial_weights=start).eval()
+        features = [
+            0.5 * torch.randn(1, width, 64 >> i, 64 >> i) for i, width in enumerate(network.encoder.out_channels)
+        ]
+        with torch.no_grad():
+            scales[start] = network.decoder(features).std().item()
+    assert scales["authors"] < 0.2
+    assert 0.4 < scales["identity"] < 4
+    optimizer = torch.optim.SGD(network.decoder.parameters(), lr=1e-2)
+    before = {name: parameter.clone() for name, parameter in network.decoder.named_parameters()}
+    for _ in range(6):  # zeros of a chain start to move one after the other
+        optimizer.zero_grad()
+        network.decoder(features).square().mean().backward()
+        optimizer.step()
+    assert [
+        name for name, parameter in network.decoder.named_parameters() if torch.equal(parameter, before[name])
+    ] == []
+
+
+def test_unknown_initial_weights_are_refused() -> None:
+    with pytest.raises(UserError, match="initial_weights is 'xavier'; expected authors or identity"):
+        LightWeightRefineNet(encoder_weights=None, initial_weights="xavier")
 
 
 def dropped_fractions(decoder: nn.Module, features: list[Tensor]) -> list[float]:

@@ -1,11 +1,14 @@
 """Base class of the networks: smp's conventions, logits at the decoder's resolution, inputs of any size."""
 
-from typing import Any
+from typing import Any, get_args
 
 import torch.nn.functional as F
 from segmentation_models_pytorch.base import ClassificationHead, SegmentationHead, SegmentationModel
 from segmentation_models_pytorch.base.modules import Activation
 from torch import Tensor, nn
+
+from refinenet_pl.errors import UserError
+from refinenet_pl.networks.blocks import InitialWeights, StartsAsIdentity
 
 
 class RefinementNetwork(SegmentationModel):
@@ -17,20 +20,36 @@ class RefinementNetwork(SegmentationModel):
 
     requires_divisible_input_shape = False
 
-    def add_heads(self, classes: int, activation: str | None, aux_params: dict[str, Any] | None) -> None:
+    def add_heads(
+        self,
+        classes: int,
+        activation: str | None,
+        aux_params: dict[str, Any] | None,
+        initial_weights: InitialWeights = "authors",
+    ) -> None:
         """Add the segmentation head, the optional classification head, and initialize the decoder.
 
         Args:
             classes: Channels of the output.
             activation: smp's name of the output's activation. None gives logits.
             aux_params: smp's arguments of a classification head, or None.
+            initial_weights: "authors", or "identity" for blocks that start as the identity.
+
+        Raises:
+            UserError: `initial_weights` is something else.
         """
+        if initial_weights not in get_args(InitialWeights):
+            raise UserError(f"initial_weights is {initial_weights!r}; expected {' or '.join(get_args(InitialWeights))}")
         self.segmentation_head = SegmentationHead(self.decoder.out_channels, classes, kernel_size=3)
         self.activation = Activation(activation)
         self.classification_head = (
             ClassificationHead(in_channels=self.encoder.out_channels[-1], **aux_params) if aux_params else None
         )
         self.initialize()
+        if initial_weights == "identity":
+            for module in self.decoder.modules():
+                if isinstance(module, StartsAsIdentity):
+                    module.start_as_identity()
         # Saved networks contain all weights. Loading one must not request the encoder's weights again.
         self.config["encoder_weights"] = None
 

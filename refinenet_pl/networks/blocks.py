@@ -4,6 +4,7 @@ Feature maps are float tensors [N, C, h, w]. No block has batch norm. Only convo
 code have one here.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -11,6 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pooling = Literal["original", "improved"]
+InitialWeights = Literal["authors", "identity"]
+
+FEATURE_GAIN = 2.0
+"""Factor that brings encoders' feature maps to about unit scale: MobileNet-v2's have an RMS of 0.2 to 0.7."""
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = False) -> nn.Conv2d:
@@ -18,7 +23,27 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = Fal
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
-class ResidualConvUnit(nn.Module):
+class StartsAsIdentity(nn.Module):
+    """A block that can start as the identity: the paper's residual connections, with branches that start at zero."""
+
+    def start_as_identity(self) -> None:
+        """Set the branches' last weights to zero, and draw those of the main path so that it keeps the scale."""
+        raise NotImplementedError
+
+
+def keep_scale(conv: nn.Module, summands: int = 1, gain: float = 1.0) -> None:
+    """Draw a convolution's weights so that the sum of `summands` such convolutions has `gain` times the input's scale.
+
+    Args:
+        conv: The convolution.
+        summands: Number of paths in the sum.
+        gain: sqrt(2) after a ReLU, which halves the mean square.
+    """
+    assert isinstance(conv, nn.Conv2d)
+    nn.init.normal_(conv.weight, std=gain / math.sqrt(conv.weight[0].numel() * summands))
+
+
+class ResidualConvUnit(StartsAsIdentity):
     """Residual convolution unit (RCU): x + conv(relu(conv(relu(x)))).
 
     The identity is x before its ReLU, and no activation follows the sum. So gradients reach the encoder directly.
@@ -29,13 +54,18 @@ class ResidualConvUnit(nn.Module):
         self.conv1 = conv(channels, channels, kernel_size=3, bias=True)
         self.conv2 = conv(channels, channels, kernel_size=3)
 
+    def start_as_identity(self) -> None:
+        """Set the second convolution to zero."""
+        keep_scale(self.conv1, gain=math.sqrt(2))
+        nn.init.zeros_(self.conv2.weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """Refine features [N, C, h, w]; the shape stays the same."""
         # The ReLU is not in place, because the sum needs x.
         return x + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
-class MultiResolutionFusion(nn.Module):
+class MultiResolutionFusion(StartsAsIdentity):
     """Multi-resolution fusion: convolve each path, upsample it to the largest path's size, and sum all paths.
 
     Args:
@@ -47,6 +77,11 @@ class MultiResolutionFusion(nn.Module):
         super().__init__()
         self.out_channels = min(in_channels)
         self.convs = nn.ModuleList(conv(channels, self.out_channels, kernel_size) for channels in in_channels)
+
+    def start_as_identity(self) -> None:
+        """Let the sum of all paths have the scale of one."""
+        for convolve in self.convs:
+            keep_scale(convolve, summands=len(self.convs))
 
     def forward(self, paths: list[Tensor]) -> Tensor:
         """Fuse paths [N, in_channels[i], h_i, w_i] into [N, min(in_channels), max h, max w]."""
@@ -83,7 +118,7 @@ class MaxPool(nn.Module):
         return F.max_pool2d(rows, kernel_size=[5, 1], stride=1, padding=[2, 0])
 
 
-class ChainedResidualPooling(nn.Module):
+class ChainedResidualPooling(StartsAsIdentity):
     """Chained residual pooling (CRP): background context from a chain of 5x5 max-poolings, each added to the input.
 
     The input passes one activation, then a chain of blocks of pooling and convolution. The output is the activated
@@ -113,6 +148,12 @@ class ChainedResidualPooling(nn.Module):
         self.pool = MaxPool()
         self.convs = nn.ModuleList(conv(channels, channels, kernel_size) for _ in range(blocks))
 
+    def start_as_identity(self) -> None:
+        """Set the chain to zero. Its first convolution learns first, then the others."""
+        for convolve in self.convs:
+            assert isinstance(convolve, nn.Conv2d)
+            nn.init.zeros_(convolve.weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """Add pooled context to features [N, channels, h, w]; the shape stays the same."""
         x = self.activation(x)
@@ -123,7 +164,7 @@ class ChainedResidualPooling(nn.Module):
         return x
 
 
-class RefineNetBlock(nn.Module):
+class RefineNetBlock(StartsAsIdentity):
     """One RefineNet block: fuses feature maps of several resolutions at the finest resolution (figure 3a).
 
     Args:
@@ -159,6 +200,11 @@ class RefineNetBlock(nn.Module):
         self.fusion = MultiResolutionFusion(path_channels, kernel_size) if len(path_channels) > 1 else None
         self.pooling = ChainedResidualPooling(self.out_channels, pooling_blocks, pooling, kernel_size)
         self.output_units = residual_units(self.out_channels, rcus_per_output)
+
+    def start_as_identity(self) -> None:
+        """Bring the encoder's paths to about unit scale; the units, the fusion and the pooling start by themselves."""
+        for reduce in self.reduce:
+            keep_scale(reduce, gain=FEATURE_GAIN)
 
     def forward(self, paths: list[Tensor]) -> Tensor:
         """Refine and fuse paths.

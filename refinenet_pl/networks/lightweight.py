@@ -1,5 +1,6 @@
 """Light-Weight RefineNet for Real-Time Semantic Segmentation (Nekrasov, Shen, Reid; BMVC 2018)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,16 @@ from segmentation_models_pytorch.base.hub_mixin import supports_config_loading
 from torch import Tensor, nn
 
 from refinenet_pl.networks.base import RefinementNetwork
-from refinenet_pl.networks.blocks import ChainedResidualPooling, Pooling, conv, upsample
+from refinenet_pl.networks.blocks import (
+    FEATURE_GAIN,
+    ChainedResidualPooling,
+    InitialWeights,
+    Pooling,
+    StartsAsIdentity,
+    conv,
+    keep_scale,
+    upsample,
+)
 from refinenet_pl.networks.encoders import MobileNetV2Taps, make_encoder
 from refinenet_pl.networks.refinenet import RefineNetDecoder, check_widths
 
@@ -31,6 +41,8 @@ class LightWeightRefineNet(RefinementNetwork):
         pooling_blocks: Length of the pooling chain.
         decoder_channels: Width of each level, coarse to fine. Smaller depths use the first entries.
         dropout: Dropout probability on the feature maps at strides 16 and 32.
+        initial_weights: Of the decoder. "authors": all from N(0, 0.01). "identity": residual branches start at zero,
+            and the main path keeps its scale, which learns faster (`results/README.md`).
         expand_first: Only for `mobilenet_v2`: give its first block an expansion too. The published weights have it;
             torchvision's do not.
 
@@ -52,6 +64,7 @@ class LightWeightRefineNet(RefinementNetwork):
         pooling_blocks: int = 4,
         decoder_channels: Sequence[int] = (512, 256, 256, 256),
         dropout: float = 0.5,
+        initial_weights: InitialWeights = "authors",
         expand_first: bool = False,
     ) -> None:
         super().__init__()
@@ -77,7 +90,7 @@ class LightWeightRefineNet(RefinementNetwork):
                 pooling_blocks=length,
                 kernel_size=1,
             )
-        self.add_heads(classes, activation, aux_params)
+        self.add_heads(classes, activation, aux_params, initial_weights)
 
 
 class MobileDecoder(nn.Module):
@@ -116,7 +129,7 @@ class MobileDecoder(nn.Module):
         return previous[0]
 
 
-class MobileBlock(nn.Module):
+class MobileBlock(StartsAsIdentity):
     """Reduces and sums the feature maps of one stride and the coarser block's upsampled output, then pools the sum.
 
     Args:
@@ -131,6 +144,14 @@ class MobileBlock(nn.Module):
         self.reduce = nn.ModuleList(conv(channels, width, 1) for channels in encoder_channels)
         self.adapt = conv(width, width, 1) if has_previous else None
         self.pooling = pooling
+
+    def start_as_identity(self) -> None:
+        """Bring the encoder's paths to about unit scale, and let the sum of all paths have the scale of one."""
+        summands = len(self.reduce) + (self.adapt is not None)
+        for reduce in self.reduce:
+            keep_scale(reduce, summands, FEATURE_GAIN)
+        if self.adapt is not None:
+            keep_scale(self.adapt, summands, FEATURE_GAIN * math.sqrt(2))
 
     def forward(self, paths: list[Tensor]) -> Tensor:
         """Fuse feature maps [N, encoder_channels[i], h, w], and the coarser block's output, into [N, 256, h, w]."""

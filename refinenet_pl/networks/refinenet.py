@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.networks.base import RefinementNetwork
-from refinenet_pl.networks.blocks import Pooling, RefineNetBlock, residual_units
+from refinenet_pl.networks.blocks import InitialWeights, Pooling, RefineNetBlock, residual_units
 from refinenet_pl.networks.encoders import make_encoder
 
 
@@ -38,6 +38,8 @@ class RefineNet(RefinementNetwork):
         rcus_per_output: Residual convolution units at the end of each block.
         decoder_channels: Width of each level, coarse to fine. Smaller depths use the first entries.
         dropout: Dropout probability on the feature maps at strides 16 and 32, and before the classifier.
+        initial_weights: Of the decoder. "authors": all from N(0, 0.01). "identity": residual branches start at zero,
+            and the main path keeps its scale.
 
     Raises:
         UserError: The arguments do not fit each other or the encoder.
@@ -61,6 +63,7 @@ class RefineNet(RefinementNetwork):
         rcus_per_output: int = 1,
         decoder_channels: Sequence[int] = (512, 256, 256, 256),
         dropout: float = 0.5,
+        initial_weights: InitialWeights = "authors",
     ) -> None:
         super().__init__()
         if num_blocks not in (1, 2, 4):
@@ -84,7 +87,7 @@ class RefineNet(RefinementNetwork):
             pooling=pooling or "original",
             pooling_blocks=pooling_blocks if pooling else 0,
         )
-        self.add_heads(classes, activation, aux_params)
+        self.add_heads(classes, activation, aux_params, initial_weights)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Compute the feature maps of every encoder, one encoder after the other, each fine to coarse."""
