@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from scipy import ndimage
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from refinenet_pl.evaluation.boundary import near_edges
 from refinenet_pl.evaluation.ceiling import IGNORE_INDEX
@@ -35,40 +36,42 @@ def error_parts(prediction: np.ndarray, target: np.ndarray, num_classes: int, ed
     Returns:
         int64 [len(PARTS), C, C]; rows are the target. Summed over parts, the confusion matrix without its diagonal.
     """
-    prediction, target = prediction.astype(np.int64), target.astype(np.int64)
     counted = target != IGNORE_INDEX
     wrong = counted & (prediction != target)
     if not wrong.any():
         return np.zeros((len(PARTS), num_classes, num_classes), np.int64)
-    right = counted & ~wrong
-    found_target = _found(segments(np.where(counted, target, -1)), right, counted)
-    found_prediction = _found(segments(np.where(counted, prediction, -1)), right, counted)
-    part = np.full(target.shape, PARTS.index("swap"))
-    part[found_target & found_prediction & near_edges(torch.from_numpy(target), edge).numpy()] = PARTS.index("edge")
+    found_target, found_prediction = (
+        _found(segments(np.where(counted, mask, IGNORE_INDEX)), wrong) for mask in (target, prediction)
+    )
+    near = near_edges(torch.from_numpy(target), edge).numpy()[wrong]
+    part = np.full(near.shape, PARTS.index("swap"))
+    part[found_target & found_prediction & near] = PARTS.index("edge")
     part[~found_target & found_prediction] = PARTS.index("missed")
     part[found_target & ~found_prediction] = PARTS.index("invented")
-    index = (part[wrong] * num_classes + target[wrong]) * num_classes + prediction[wrong]
+    index = (part * num_classes + target[wrong]) * num_classes + prediction[wrong]
     counts = np.bincount(index, minlength=len(PARTS) * num_classes**2)
     return counts.reshape(len(PARTS), num_classes, num_classes)
 
 
 def segments(mask: np.ndarray) -> np.ndarray:
     """Return the number of each pixel's segment, integers [H, W]: pixels of one value that share sides."""
-    height, width = mask.shape
-    # Pixels lie at even places of a grid, links between equal neighbors at odd ones. One pass finds all classes.
-    grid = np.zeros((2 * height - 1, 2 * width - 1), bool)
-    grid[::2, ::2] = True
-    grid[::2, 1::2] = mask[:, 1:] == mask[:, :-1]
-    grid[1::2, ::2] = mask[1:] == mask[:-1]
-    labels, _ = ndimage.label(grid)
-    return labels[::2, ::2]
+    # Runs of equal pixels along the rows are the nodes of a graph: there are few of them.
+    starts = np.ones(mask.shape, bool)
+    np.not_equal(mask[:, 1:], mask[:, :-1], out=starts[:, 1:])
+    run = starts.cumsum(dtype=np.int32).reshape(mask.shape) - 1
+    # Runs of neighboring rows are linked where their values are equal. It is enough to look where one of them starts.
+    linked = (mask[1:] == mask[:-1]) & (starts[1:] | starts[:-1])
+    above, below = run[:-1][linked], run[1:][linked]
+    links = sparse.coo_array((np.ones(len(above), bool), (above, below)), shape=(run[-1, -1] + 1,) * 2)
+    _, segment = csgraph.connected_components(links, directed=False)
+    return segment[run]
 
 
-def _found(segment: np.ndarray, right: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Return whether at least half of the pixels of each pixel's segment are right, bool [H, W]."""
-    size = np.bincount(segment[counted], minlength=segment.max() + 1)
-    hits = np.bincount(segment[right], minlength=segment.max() + 1)
-    return (2 * hits >= size)[segment]
+def _found(segment: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Return whether at least half of a segment's pixels are right, for the segment of each wrong pixel."""
+    size = np.bincount(segment.ravel())
+    errors = np.bincount(segment[wrong], minlength=len(size))
+    return (2 * errors <= size)[segment[wrong]]
 
 
 def iou_losses(errors: np.ndarray, union: np.ndarray) -> np.ndarray:
