@@ -121,6 +121,8 @@ def _choice_notes(summary: Summary) -> list[str]:
     ]
     if not gaps:
         return []
+    if not any(gaps):
+        return ["The best validation of each training was its last one."]
     return [
         "The best validation of each training was chosen on the images that are reported, which makes figures too "
         f"high. It is {100 * fmean(gaps):.2f} points above the last one, on average over "

@@ -43,17 +43,9 @@ def make_pictures(study_file: str | Path, runs: str | Path = Path("runs"), trust
     found = find_runs(study, runs)
     names = [name for name in study.dataset_names if name not in found.missing_datasets]
     selections = [select_images(first_runs(study, found, name)) for name in names]
-    incomplete = [selection for selection in selections if selection.incomplete_runs]
-    if not incomplete:
-        print("All predictions exist.")
-    # All checkpoints are looked up before the first process starts.
-    commands = [[_command(run, trust) for run in selection.incomplete_runs] for selection in incomplete]
-    for selection in incomplete:
-        print(_cost(selection))
-    for selection, commands_of_selection in zip(incomplete, commands, strict=True):
-        _predict(selection, commands_of_selection, trust)
-    for selection in selections:
+    for selection in selections:  # first, because they need the data alone
         write_ceilings(study, runs, selection.runs[0], trust)
+    _predict_missing([selection for selection in selections if selection.incomplete_runs], trust)
     networks = [run for selection in selections for run in selection.runs]
     with track(networks, "receptive fields") as tracked:
         for run in tracked:
@@ -62,6 +54,17 @@ def make_pictures(study_file: str | Path, runs: str | Path = Path("runs"), trust
             except UserError as error:  # the other rows do not need it
                 print(f"no receptive field of {run.cell.row}: {error}")
     print("`refinenet study report` shows the pictures.")
+
+
+def _predict_missing(selections: Sequence[Selection], trust: bool) -> None:
+    if not selections:
+        print("All predictions exist.")
+    # All checkpoints are looked up before the first process starts.
+    commands = [[_command(run, trust) for run in selection.incomplete_runs] for selection in selections]
+    for selection in selections:
+        print(_cost(selection))
+    for selection, commands_of_selection in zip(selections, commands, strict=True):
+        _predict(selection, commands_of_selection, trust)
 
 
 def first_runs(study: Study, found: StudyRuns, dataset: str | None) -> list[SeedRun]:
