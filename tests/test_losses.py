@@ -289,3 +289,24 @@ def test_weighted_sum_adds_its_terms() -> None:
 def test_weighted_sum_needs_weights(losses: list[nn.Module], weights: list[float]) -> None:
     with pytest.raises(UserError, match=f"{len(losses)} losses and {len(weights)} weights"):
         WeightedSum(losses, weights)
+
+
+@pytest.mark.parametrize("make", [CrossEntropy, Focal, OHEM])
+def test_inverse_log_weights_are_those_of_the_batch(make):
+    logits, target = batch()
+    share = np.bincount(target[target != IGNORE_INDEX].numpy(), minlength=5) / (target != IGNORE_INDEX).sum().item()
+    fixed = (1 / np.log(1.02 + share)).tolist()
+    torch.testing.assert_close(
+        make(class_weights="inverse_log")(logits, target), make(class_weights=fixed)(logits, target)
+    )
+    ignored = torch.full_like(target, IGNORE_INDEX)
+    logits.requires_grad_()
+    loss = make(class_weights="inverse_log")(logits, ignored)
+    loss.backward()
+    assert loss == 0
+    assert not logits.grad.any()
+
+
+def test_unknown_weighting_is_refused():
+    with pytest.raises(UserError, match="class_weights is 'inverse'; expected one weight per class, or inverse_log"):
+        CrossEntropy("inverse")

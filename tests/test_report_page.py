@@ -303,7 +303,7 @@ def test_datasets_without_predictions(tmp_path):
         assert column(browser, "classes", 1) == list(CLASSES)
         assert column(browser, "classes", 4)[2] == "–"
         groups = browser.find_elements(By.CSS_SELECTOR, "#rows th.group")
-        assert [group.text for group in groups] == ["camvid", "voc"]
+        assert [group.text for group in groups] == ["camvid", "voc", "All datasets"]
         assert column(browser, "costs", 1) == ["none", "original", "improved"]
         assert browser.find_element(By.ID, "dataset").accessible_name == "Dataset"
         Select(browser.find_element(By.ID, "b")).select_by_visible_text("improved")

@@ -170,7 +170,7 @@ def test_latex_structure(summary, assembled):
 def test_latex_compiles(assembled, tmp_path):
     if not shutil.which("pdflatex"):
         pytest.skip("pdflatex is not installed")
-    packages = "\\usepackage[utf8]{inputenc}\n\\usepackage{booktabs, graphicx}"
+    packages = "\\usepackage[utf8]{inputenc}\n\\usepackage{booktabs, graphicx, xcolor}"
     document = (
         f"\\documentclass[twocolumn]{{article}}\n{packages}\n\\begin{{document}}\n{latex(assembled)}\\end{{document}}"
     )

@@ -7,6 +7,7 @@ logits of any type.
 """
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,25 +18,37 @@ from refinenet_pl.errors import UserError
 
 _TINY = torch.finfo(torch.float32).tiny
 
+ClassWeights = list[float] | Literal["inverse_log"] | None
+"""The weights of the classes: see `ClassWeighted`."""
+
 
 class ClassWeighted(nn.Module):
     """Base of the losses that are a weighted mean over pixels. The weight of a pixel is the weight of its class.
 
     Args:
         class_weights: One weight per class. Their sum does not matter, because the mean divides by the weights of its
-            pixels. None gives all classes the same weight. If their number is not C, `forward` raises a `UserError`.
+            pixels. If their number is not C, `forward` raises a `UserError`. "inverse_log": 1 / ln(1.02 + p), where p
+            is the class's share of the valid pixels of the batch on this device, so that rare classes count more on any
+            dataset; ENet (Paszke et al., 2016) takes p from the whole training split, as `refinenet class-weights`
+            does. None gives all classes the same weight.
     """
 
     class_weights: Tensor | None
 
-    def __init__(self, class_weights: list[float] | None = None) -> None:
+    def __init__(self, class_weights: ClassWeights = None) -> None:
         super().__init__()
-        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.by_batch = isinstance(class_weights, str)
+        if self.by_batch and class_weights != "inverse_log":
+            raise UserError(f"class_weights is {class_weights!r}; expected one weight per class, or inverse_log")
+        fixed = None if class_weights is None or self.by_batch else torch.tensor(class_weights, dtype=torch.float32)
         # Not persistent: weights are settings, and a checkpoint must load with any loss.
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.register_buffer("class_weights", fixed, persistent=False)
 
-    def _weights(self, classes: int) -> Tensor | None:
+    def _weights(self, target: Tensor, classes: int) -> Tensor | None:
         """Return the class weights as float32 [C], or None."""
+        if self.by_batch:
+            pixels = torch.bincount(target[target != IGNORE_INDEX], minlength=classes).float()
+            return 1 / torch.log(1.02 + pixels / pixels.sum().clamp_min(1))
         if self.class_weights is None:
             return None
         if len(self.class_weights) != classes:
@@ -49,7 +62,7 @@ class ClassWeighted(nn.Module):
     def _pixel_weights(self, target: Tensor, classes: int) -> Tensor:
         """Return the weight of each pixel, float32 [N, H, W]: 0 if ignored, else the weight of its class, or 1."""
         valid = target != IGNORE_INDEX
-        weights = self._weights(classes)
+        weights = self._weights(target, classes)
         return valid.float() if weights is None else weights[target.where(valid, 0)] * valid
 
 
@@ -61,7 +74,7 @@ class CrossEntropy(ClassWeighted):
         label_smoothing: Fraction of the target that is spread evenly over all classes, 0..1.
     """
 
-    def __init__(self, class_weights: list[float] | None = None, label_smoothing: float = 0.0) -> None:
+    def __init__(self, class_weights: ClassWeights = None, label_smoothing: float = 0.0) -> None:
         super().__init__(class_weights)
         self.label_smoothing = label_smoothing
 
@@ -70,7 +83,7 @@ class CrossEntropy(ClassWeighted):
         losses = F.cross_entropy(
             logits.float(),
             target,
-            weight=self._weights(logits.shape[1]),
+            weight=self._weights(target, logits.shape[1]),
             ignore_index=IGNORE_INDEX,
             reduction="none",
             label_smoothing=self.label_smoothing,
@@ -94,9 +107,7 @@ class OHEM(ClassWeighted):
         UserError: `threshold` or `min_kept` is out of range.
     """
 
-    def __init__(
-        self, threshold: float = 0.7, min_kept: float = 1 / 16, class_weights: list[float] | None = None
-    ) -> None:
+    def __init__(self, threshold: float = 0.7, min_kept: float = 1 / 16, class_weights: ClassWeights = None) -> None:
         super().__init__(class_weights)
         for name, value in (("threshold", threshold), ("min_kept", min_kept)):
             if not 0 < value <= 1:
@@ -129,7 +140,7 @@ class Focal(ClassWeighted):
         class_weights: See `ClassWeighted`; the paper's alpha.
     """
 
-    def __init__(self, gamma: float = 2.0, class_weights: list[float] | None = None) -> None:
+    def __init__(self, gamma: float = 2.0, class_weights: ClassWeights = None) -> None:
         super().__init__(class_weights)
         self.gamma = gamma
 
