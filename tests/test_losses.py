@@ -304,9 +304,11 @@ def test_inverse_log_weights_are_those_of_the_batch(make):
     loss = make(class_weights="inverse_log")(logits, ignored)
     loss.backward()
     assert loss == 0
+    assert logits.grad is not None
     assert not logits.grad.any()
 
 
-def test_unknown_weighting_is_refused():
-    with pytest.raises(UserError, match="class_weights is 'inverse'; expected one weight per class, or inverse_log"):
-        CrossEntropy("inverse")
+@pytest.mark.parametrize("name", ["inverse", ""])
+def test_unknown_weighting_is_refused(name):
+    with pytest.raises(UserError, match=f"class_weights is '{name}'; expected one weight per class, or inverse_log"):
+        CrossEntropy(name)
