@@ -64,10 +64,10 @@ def run(name: str, args: list[str]) -> None:
     failed = run_cells(study, options)
     if options.until_width is not None:
         study = replace(study, most_seeds=max(options.max_seeds, study.most_seeds or 0))
-        grows = True
-        while grows and not failed:
-            write_added_seeds(study, options.runs)
-            study, grows = grow(study, options)
+        write_added_seeds(study, options.runs)
+        while not failed and (grown := grow(study, options)) is not study:
+            study = grown
+            write_added_seeds(study, options.runs)  # before its cells run, so that a killed command goes on
             failed = run_cells(study, options)
     if options.launcher == "local":  # a cluster's login node is no place to measure
         measure_inference(study, options.runs)
@@ -76,11 +76,11 @@ def run(name: str, args: list[str]) -> None:
         raise UserError(f"failed cells: {len(failed)}; run the same command to try them again:{failures}")
 
 
-def grow(study: Study, options: Namespace) -> tuple[Study, bool]:
-    """Add seeds to rows with wide intervals, and print them; also return whether there are any."""
+def grow(study: Study, options: Namespace) -> Study:
+    """Return the study with seeds added to rows with wide intervals, and print them; the same study if none is."""
     grown, lines = add_seeds(summarize_study(study, options.runs), options.until_width / 100)
     print(*lines or [f"All intervals are at most {options.until_width:g} points wide."], sep="\n")
-    return grown, grown is not study
+    return grown
 
 
 def run_cells(study: Study, options: Namespace) -> dict[str, str]:

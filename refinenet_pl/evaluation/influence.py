@@ -59,7 +59,8 @@ def losses_and_influence(images: ImageMatrices) -> tuple[np.ndarray, np.ndarray]
     influence = np.divide(change, total, out=np.zeros_like(change), where=present)
     if not present.any():
         return np.pad(losses, ((0, 0), (0, 1)), constant_values=np.nan), np.pad(influence, ((0, 0), (0, 0), (0, 1)))
-    return tuple(  # type: ignore[return-value]
+    losses, influence = (
         np.concatenate([values, values[..., present].mean(axis=-1, keepdims=True)], axis=-1)
         for values in (losses, influence)
     )
+    return losses, influence

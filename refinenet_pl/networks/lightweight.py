@@ -42,7 +42,7 @@ class LightWeightRefineNet(RefinementNetwork):
         decoder_channels: Width of each level, coarse to fine. Smaller depths use the first entries.
         dropout: Dropout probability on the feature maps at strides 16 and 32.
         initial_weights: Of the decoder. "authors": all from N(0, 0.01). "identity": residual branches start at zero,
-            and the main path keeps its scale, which learns faster (`results/README.md`).
+            and the main path keeps its scale.
         expand_first: Only for `mobilenet_v2`: give its first block an expansion too. The published weights have it;
             torchvision's do not.
 
@@ -146,7 +146,7 @@ class MobileBlock(StartsAsIdentity):
         self.pooling = pooling
 
     def start_as_identity(self) -> None:
-        """Bring the encoder's paths to about unit scale, and let the sum of all paths have the scale of one."""
+        """Bring the encoder's paths to about unit scale, and let their sum keep it. The coarser block's is doubled."""
         summands = len(self.reduce) + (self.adapt is not None)
         for reduce in self.reduce:
             keep_scale(reduce, summands, FEATURE_GAIN)

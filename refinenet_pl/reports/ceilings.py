@@ -16,7 +16,7 @@ from refinenet_pl.files import read_json, write_json
 from refinenet_pl.reports.page_images import run_data
 from refinenet_pl.reports.seed_runs import SeedRun
 from refinenet_pl.studies.folders import study_folder
-from refinenet_pl.studies.study import Study
+from refinenet_pl.studies.study import Study, row_name
 
 SHOWN = ("stride 4", "moved 1 px")
 """The limits that reports show."""
@@ -44,7 +44,7 @@ def _sample_counts(dataset: SegmentationDataset, num_classes: int, index: int) -
 
 def ceilings_file(study: Study, runs: Path, dataset: str | None) -> Path:
     """Return the file of a dataset's ceilings."""
-    return study_folder(runs, study) / ("ceilings.json" if dataset is None else f"ceilings_{dataset}.json")
+    return study_folder(runs, study) / ("_".join(filter(None, ["ceilings", row_name({}, dataset)])) + ".json")
 
 
 def write_ceilings(study: Study, runs: Path, run: SeedRun, trust: bool = False) -> None:

@@ -59,10 +59,9 @@ class ClassWeighted(nn.Module):
         # Casting the module to half precision casts its buffers too.
         return self.class_weights.float()
 
-    def _pixel_weights(self, target: Tensor, classes: int) -> Tensor:
+    def _pixel_weights(self, target: Tensor, weights: Tensor | None) -> Tensor:
         """Return the weight of each pixel, float32 [N, H, W]: 0 if ignored, else the weight of its class, or 1."""
         valid = target != IGNORE_INDEX
-        weights = self._weights(target, classes)
         return valid.float() if weights is None else weights[target.where(valid, 0)] * valid
 
 
@@ -80,15 +79,16 @@ class CrossEntropy(ClassWeighted):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss, a scalar."""
+        weights = self._weights(target, logits.shape[1])
         losses = F.cross_entropy(
             logits.float(),
             target,
-            weight=self._weights(target, logits.shape[1]),
+            weight=weights,
             ignore_index=IGNORE_INDEX,
             reduction="none",
             label_smoothing=self.label_smoothing,
         )
-        return _ratio(losses.sum(), self._pixel_weights(target, logits.shape[1]).sum())
+        return _ratio(losses.sum(), self._pixel_weights(target, weights).sum())
 
 
 class OHEM(ClassWeighted):
@@ -125,7 +125,7 @@ class OHEM(ClassWeighted):
         kept = math.ceil(self.min_kept * len(hardness))
         last_kept = hardness.topk(kept, sorted=False).values.min()
         hard = (hardness > self.hard_loss) | (hardness >= last_kept)
-        weights = self._pixel_weights(target, logits.shape[1])[valid] * hard
+        weights = self._pixel_weights(target, self._weights(target, logits.shape[1]))[valid] * hard
         return _ratio((losses * weights).sum(), weights.sum())
 
 
@@ -149,7 +149,7 @@ class Focal(ClassWeighted):
         losses = _pixel_losses(logits, target)
         # At p = 1 (which ignored pixels have too) a power below 1 has an infinite slope: the gradient would be NaN.
         modulation = (-torch.expm1(-losses)).clamp_min(_TINY) ** self.gamma
-        weights = self._pixel_weights(target, logits.shape[1])
+        weights = self._pixel_weights(target, self._weights(target, logits.shape[1]))
         return _ratio((modulation * losses * weights).sum(), weights.sum())
 
 
