@@ -72,7 +72,7 @@ def test_failed_job_is_submitted_again(tmp_path):
 
 
 def test_interrupted_job_resumes(tmp_path):
-    (group,) = make_groups(tmp_path, {"trainer.max_epochs": 8}, factors={"test": {"one": {}}})
+    (group,) = make_groups(tmp_path, {"trainer.max_epochs": 20}, factors={"test": {"one": {}}})
     folder = group.folder(group.cells[0])
     interrupted: list[int] = []
 
@@ -81,7 +81,12 @@ def test_interrupted_job_resumes(tmp_path):
             # SLURM signals every process of a job, in any order. Here the training comes first, well before submitit.
             controller = int(json.loads(folder.job.read_text())["id"])
             interrupted.extend(descendants(controller))
-            for process in reversed(interrupted):
+            training = interrupted[-1]
+            os.kill(training, signal.SIGUSR2)
+            time.sleep(0.2)
+            assert "\nState:\tZ" not in Path(f"/proc/{training}/status").read_text()
+            os.kill(training, signal.SIGSTOP)  # otherwise it could finish before submitit's turn
+            for process in reversed(interrupted[:-1]):
                 os.kill(process, signal.SIGUSR2)
                 time.sleep(1)
 
