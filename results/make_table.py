@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from refinenet_pl.differences import differences
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.scores import score
 from refinenet_pl.files import atomic_write
@@ -14,7 +17,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.loading import load_study
 
 RESULTS = Path(__file__).parent
-STUDIES = RESULTS.parent / "experiments" / "studies"
+EXPERIMENTS = RESULTS.parent / "experiments"
 TABLE = RESULTS / "results.csv"
 
 
@@ -34,22 +37,28 @@ def _single(folder: Path) -> dict[str, object]:
     if run.per_image.is_file():
         ends = score([ImageMatrices.load(run.per_image)]).estimate().image_interval()[-1].clip(0, 1).tolist()
         covers = "images"
-    return _record(str(folder.relative_to(RESULTS)), "", [run], [results], results["miou"], ends, covers)
+    recipe = _recipe(results["config"])
+    return _record(str(folder.relative_to(RESULTS)), "", recipe, [run], [results], results["miou"], ends, covers)
 
 
 def _study(folder: Path) -> Iterator[dict[str, object]]:
-    summary = summarize_study(load_study(STUDIES / f"{folder.name}.yaml"), RESULTS / "studies")
+    study = load_study(EXPERIMENTS / "studies" / f"{folder.name}.yaml")
+    summary = summarize_study(study, RESULTS / "studies")
+    files = [Path(file) for file in ([study.base] if isinstance(study.base, str) else study.base)]
+    (recipe,) = [file.stem for file in files if file.parent.name == "recipes"]
     for dataset in summary.datasets:
         for row in dataset.finished:
             assert row.mean is not None
             runs, results = [run.folder for run in row.runs], [run.results for run in row.runs]
             covers = "seeds and images" if len(runs) > 1 else "images"
-            yield _record(f"studies/{folder.name}", row.label, runs, results, row.mean, row.interval("miou"), covers)
+            ends = row.interval("miou")
+            yield _record(f"studies/{folder.name}", row.label, recipe, runs, results, row.mean, ends, covers)
 
 
 def _record(
     result: str,
     row: str,
+    recipe: str | None,
     runs: list[RunFolder],
     results: list[dict[str, Any]],
     miou: float,
@@ -66,6 +75,7 @@ def _record(
         "row": row,
         "data": config["data"]["class_path"].rpartition(".")[2].removesuffix("DataModule"),
         "network": network["class_path"].rpartition(".")[2],
+        "recipe": recipe,
         "encoder": network["init_args"].get("encoder_name"),
         "seeds": " ".join(str(each["seed"]) for each in results),
         "images": results[0]["images"],
@@ -80,6 +90,15 @@ def _record(
         "torch": results[0]["versions"]["torch"],
         "commit": " ".join(dict.fromkeys(each["code"]["commit"][:7] for each in manifests)),
     }
+
+
+def _recipe(config: dict[str, Any]) -> str | None:
+    """Return the recipe whose network, loss and optimizer a run has; None if that recipe has changed since."""
+    for path in sorted((EXPERIMENTS / "recipes").glob("*.yaml")):
+        model = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+        if not differences({"model": model}, config):
+            return path.stem
+    return None
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.checkpoints import ARGUMENTS, PREPROCESSING, run_settings, small_network, write_checkpoint
+from helpers.own_network import Shallow
 from helpers.published_weights import draw, published_shapes
 from helpers.unsafe import Bomb
 from safetensors.torch import save_file
@@ -117,6 +118,25 @@ def test_channels_last_is_kept(network: nn.Module, tmp_path: Path) -> None:
     assert segmenter.normalize.memory_format == torch.channels_last
 
 
+def test_own_network_gets_the_weights(tmp_path: Path) -> None:
+    trained, given = Shallow(3, None).eval(), Shallow(3, None).eval()
+    config = run_settings(network={"class_path": "helpers.own_network.Shallow", "init_args": {"classes": 3}})
+    path = write_checkpoint(tmp_path / "checkpoints" / "best.ckpt", trained, config)
+    expected = Segmenter(trained, Preprocessing(**PREPROCESSING)).predict(PIXELS)
+    for source in (path, tmp_path):
+        np.testing.assert_array_equal(load(source, given).predict(PIXELS), expected)
+    with pytest.raises(UserError, match="not fit Shallow"):
+        load(path, Shallow(4, None))
+    with pytest.raises(UserError, match="network=YourNetwork"):
+        load(path)
+
+
+@pytest.mark.parametrize("kind", ["weights", "published.pth.tar"])
+def test_network_is_for_checkpoints_alone(kind: str, files: Path, network: nn.Module) -> None:
+    with pytest.raises(UserError, match=f"{kind}: found no checkpoint; expected one"):
+        load(files / kind, network)
+
+
 def with_network(class_path: str, **arguments: Any) -> dict[str, Any]:
     return run_settings(network={"class_path": class_path, "init_args": ARGUMENTS | arguments})
 
@@ -127,7 +147,7 @@ OURS = "refinenet_pl.networks.LightWeightRefineNet"
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (with_network("mycode.LightWeightRefineNet"), r"mycode\.LightWeightRefineNet; expected.*network_state"),
+        (with_network("mycode.LightWeightRefineNet"), r"mycode\.LightWeightRefineNet; expected.*network=YourNetwork"),
         (with_network("torch.nn.Linear"), r"torch\.nn\.Linear; expected a class of refinenet_pl\.networks or"),
         (
             with_network(OURS, classes=4),

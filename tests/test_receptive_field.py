@@ -1,10 +1,13 @@
 """Receptive fields, against the closed form of linear chains and against changing every pixel of small images."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.commands import refinenet_process
+from helpers.tiny_study import write_study
 from torch import Tensor, nn
 
 from refinenet_pl.evaluation.receptive_field import ReceptiveField, effective_field, measure, theoretical_radius
@@ -155,3 +158,18 @@ def test_real_network_on_its_device():
     assert field.weights.sum() == pytest.approx(1, abs=1e-5)
     assert 0 < field.radius(0.5) < field.radius(0.9) < field.theoretical < math.inf
     assert not any(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_row_of_an_own_network(tmp_path, monkeypatch):
+    """The study names the class, so that no option is needed; the field is that of two small convolutions."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+    own = {"class_path": "helpers.own_network.Shallow", "init_args": {"encoder_weights": None}}
+    file = write_study(tmp_path, factors={"network": {"own": {"model.network": own}}})
+    for command in ("run", "pictures"):
+        done = refinenet_process(tmp_path, "study", command, file)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert "no receptive field" not in done.stdout
+    with np.load(tmp_path / "runs" / "tiny" / "receptive_fields" / "network-own.npz") as field:
+        assert field["theoretical"] == 3
+        rows, columns = np.nonzero(field["weights"])
+    assert (np.ptp(rows), np.ptp(columns)) == (6, 6)

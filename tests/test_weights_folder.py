@@ -147,5 +147,5 @@ def test_known_network_classes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Linear", "networks", "encoders", "None", "mycode.RefineNet", "refinenet_pl.FPN"])
 def test_other_network_classes_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=f"network class {name};.*network_state"):
+    with pytest.raises(UserError, match=f"network class {name};.*network=YourNetwork"):
         network_class(name)

@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pytorch_lightning.cli import instantiate_class
 
-from refinenet_pl.class_paths import class_paths
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image
 from refinenet_pl.files import path_inside
 from refinenet_pl.images import read_mask
 from refinenet_pl.progress import track
+from refinenet_pl.reports.run_objects import create
 from refinenet_pl.reports.seed_runs import SeedRun
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.weights.trust import check_section
 
 COUNT = 24
 """Images per dataset. A page with half a dozen rows then takes a few megabytes."""
@@ -140,14 +138,7 @@ def run_data(run: SeedRun, trust: bool = False) -> SegmentationDataModule:
     Raises:
         UserError: The class is not trusted, or cannot be created.
     """
-    folder = run.folder
-    section = folder.read_config().get("data") or {}
-    if not trust:
-        check_section("data", section, folder.config, class_paths(run.cell.config))
-    try:
-        data: SegmentationDataModule = instantiate_class((), section)
-    except (KeyError, ImportError, AttributeError, TypeError) as error:
-        raise UserError(f"{folder.config}: cannot create the data module of section `data`: {error}") from error
+    data: SegmentationDataModule = create(run, "data", run.folder.read_config().get("data") or {}, trust)
     data.prepare_data()
     return data
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.per_image import INVALID_ARCHIVE
@@ -13,10 +13,12 @@ from refinenet_pl.evaluation.receptive_field import ReceptiveField, measure
 from refinenet_pl.evaluation.segmenter import Segmenter
 from refinenet_pl.files import atomic_write, path_inside
 from refinenet_pl.reports.page_images import read_samples, run_data
+from refinenet_pl.reports.run_objects import create
 from refinenet_pl.reports.seed_runs import SeedRun
 from refinenet_pl.studies.folders import study_folder
 from refinenet_pl.studies.study import Study
 from refinenet_pl.weights.loading import load
+from refinenet_pl.weights.trust import network_class
 
 IMAGES = 16
 """Number of images that the field is averaged over, evenly spaced in the split."""
@@ -39,16 +41,29 @@ def write_field(study: Study, runs: Path, run: SeedRun, trust: bool = False) -> 
         trust: As for `run_data`.
 
     Raises:
-        UserError: The checkpoint or the dataset cannot be read, or the network is of a class that `load` refuses.
+        UserError: The checkpoint or the dataset cannot be read, or the network cannot be created.
     """
     if read_field(study, runs, run) is not None:
         return
-    segmenter = load(run.checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
+    segmenter = load(run.checkpoint, _own_network(run, trust)).to("cuda" if torch.cuda.is_available() else "cpu")
     field = measure(segmenter.network, _central_images(run, segmenter, trust))
     with atomic_write(field_file(study, runs, run)) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file, run=np.array(run.folder.path.name), weights=field.weights, theoretical=np.array(field.theoretical)
         )
+
+
+def _own_network(run: SeedRun, trust: bool) -> nn.Module | None:
+    """Create the network of a run whose class `load` refuses; None for other networks."""
+    section = run.folder.read_config()["model"]["network"]
+    try:
+        network_class(section["class_path"])
+    except UserError:
+        arguments = section.get("init_args") or {}
+        without_weights = {"encoder_weights": None} if "encoder_weights" in arguments else {}
+        network: nn.Module = create(run, "model.network", section | {"init_args": arguments | without_weights}, trust)
+        return network.eval()
+    return None
 
 
 def _central_images(run: SeedRun, segmenter: Segmenter, trust: bool) -> Iterator[Tensor]:

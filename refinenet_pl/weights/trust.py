@@ -51,8 +51,7 @@ from refinenet_pl.weights.allowed import (
 
 EXPECTED_NETWORK = (
     "expected a class of refinenet_pl.networks or segmentation_models_pytorch, because a file must not choose other "
-    "code to run. Build other networks in your own code, and load `network_state(read_checkpoint(path))` of "
-    "refinenet_pl.weights.checkpoint into them"
+    "code to run. Build other networks in your own code: refinenet_pl.load(path, network=YourNetwork(...))"
 )
 TRUST_OPTION = "If you know who made the file, add --trust"
 
