@@ -36,13 +36,16 @@ KNOWN = {
 }
 
 
-def make_raw(root, count=4, height=5, width=20):
+SCENES = ("kitchen_0004", "kitchen_0004", "office_0012", "office_0013")
+
+
+def make_raw(root, count=4, height=5, width=20, scenes=()):
     """Write images whose only bright pixel is at the top right, with the known labels along the first row."""
     images = np.zeros((count, height, width, 3), np.uint8)
     images[:, 0, -1] = (250, 100, 10)
     labels = np.full((count, height, width), 21)
     labels[:, 0] = [*KNOWN]
-    return make_nyudv2_raw(root, images, labels)
+    return make_nyudv2_raw(root, images, labels, scenes)
 
 
 def test_images_are_upright(tmp_path):
@@ -76,6 +79,54 @@ def test_files_that_exist_are_kept(tmp_path):
     assert (tmp_path / "images" / "000001.png").read_bytes() == b"the user's"
     assert len([*(tmp_path / "masks").iterdir()]) == 4
     assert (tmp_path / "nyu_depth_v2_labeled.mat").read_bytes() == raw
+
+
+def test_images_of_a_scene_are_a_group(tmp_path):
+    data = NYUDv2DataModule(make_raw(tmp_path, scenes=SCENES))
+    data.convert()
+    assert (tmp_path / "scenes.txt").read_text() == (
+        "000001 kitchen_0004\n000002 kitchen_0004\n000003 office_0012\n000004 office_0013\n"
+    )
+    assert tuple(data.group_of(f"{index:06}") for index in range(1, 5)) == SCENES
+    assert data.group_of("000005") == ""
+    own = NYUDv2DataModule(tmp_path, group_pattern="0000")
+    assert {own.group_of(f"{index:06}") for index in range(1, 5)} == {"0000"}
+
+
+def test_copies_without_scenes_have_no_groups(tmp_path):
+    data = NYUDv2DataModule(make_raw(tmp_path))
+    data.convert()
+    assert not (tmp_path / "scenes.txt").exists()
+    assert data.group_of("000001") == ""
+    (tmp_path / "scenes.txt").write_text("000001 kitchen 0004\n")
+    with pytest.raises(UserError, match=r"scenes\.txt: .*'000001 kitchen 0004'; expected an image's name"):
+        NYUDv2DataModule(tmp_path).group_of("000001")
+
+
+@pytest.mark.parametrize(
+    ("scenes", "words"),
+    [
+        (SCENES[:3], r"found scenes \(1, 3\).*expected 4 references"),
+        ((*SCENES[:3], "../office 1"), r"found the scene '\.\./office 1'; expected letters"),
+        ((*SCENES[:3], "o" * 101), "a scene that is no short text"),
+    ],
+)
+def test_other_scenes_are_refused(scenes, words, tmp_path):
+    make_raw(tmp_path, scenes=scenes)
+    with pytest.raises(UserError, match=words):
+        NYUDv2DataModule(tmp_path).convert()
+    assert not (tmp_path / "images").exists()
+
+
+def test_scenes_of_other_files_are_refused(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s\0e\0c\0")
+    with h5py.File(make_raw(tmp_path, scenes=SCENES) / "nyu_depth_v2_labeled.mat", "a") as file:
+        text = file.create_dataset("text", (3, 1), np.uint16, external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
+        file["scenes"][0, 3] = text.ref
+    with pytest.raises(UserError, match="a scene that is no short text"):
+        NYUDv2DataModule(tmp_path).convert()
+    assert not (tmp_path / "scenes.txt").exists()
 
 
 def test_missing_h5py_is_named(tmp_path, monkeypatch):

@@ -25,6 +25,22 @@ def listed_names(path: str | AnyPath) -> list[str]:
     return [Path(words[0]).stem for words in _lines(path)]
 
 
+def listed_groups(path: AnyPath) -> dict[str, str]:
+    """Read a file whose lines are the name of an image and its group, such as its scene.
+
+    Raises:
+        UserError: The file is not text, or a line has another form.
+    """
+    groups = {}
+    for words in _lines(path):
+        if len(words) != 2:
+            raise UserError(
+                f"{path}: cannot parse the line {_shown(words)}; expected the name of an image and its group"
+            )
+        groups[words[0]] = words[1]
+    return groups
+
+
 def listed_samples(path: str | AnyPath, images: str, masks: str) -> list[Sample]:
     """Read the samples of a list file, in its order.
 
@@ -146,12 +162,15 @@ def require_files(samples: list[Sample], source: str) -> list[Sample]:
 
 
 def _wrong_line(path: str | AnyPath, words: list[str]) -> UserError:
-    line = " ".join(words)
-    shown = line if len(line) <= 80 else f"{line[:80]}..."
     return UserError(
-        f"{path}: cannot parse the line {shown!r}; expected an image name, or the paths of an image and its label "
-        "image, without spaces in them"
+        f"{path}: cannot parse the line {_shown(words)}; expected an image name, or the paths of an image and its "
+        "label image, without spaces in them"
     )
+
+
+def _shown(words: list[str]) -> str:
+    line = " ".join(words)
+    return repr(line if len(line) <= 80 else f"{line[:80]}...")
 
 
 def _lines(path: str | AnyPath) -> list[list[str]]:

@@ -9,8 +9,8 @@ from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.base import SegmentationDataModule
 from refinenet_pl.data.classes import IGNORE_INDEX, Classes, voc_colors
 from refinenet_pl.data.dataset import Sample
-from refinenet_pl.data.lists import listed_samples, require_files
-from refinenet_pl.data.nyudv2_raw import RAW_FILE, convert_raw
+from refinenet_pl.data.lists import listed_groups, listed_samples, require_files
+from refinenet_pl.data.nyudv2_raw import RAW_FILE, SCENES_FILE, convert_raw
 from refinenet_pl.errors import UserError
 from refinenet_pl.images import read_mask
 from refinenet_pl.progress import track
@@ -75,7 +75,8 @@ class NYUDv2DataModule(SegmentationDataModule):
     """NYU Depth V2, 40 classes of indoor scenes: 795 training images; 654 test images, also used for validation.
 
     Args:
-        root: Folder with the images, the label images, and the lists train.txt and test.txt.
+        root: Folder with the images, the label images, and the lists train.txt and test.txt. scenes.txt, which
+            `refinenet data prepare` writes, gives the scene of each image: images of a scene depend on each other.
         labels: Encoding of the label images. "from_zero": classes are 0..39 and void (unlabeled) is 255, as the authors
             of the light-weight networks have them. "from_one": classes are 1..40 and void is 0. "auto": detect the
             encoding from the values, once for both splits.
@@ -102,6 +103,15 @@ class NYUDv2DataModule(SegmentationDataModule):
         """List a split, in the order of its list file. "val" is "test", because there is no third split."""
         name = "train.txt" if split == "train" else "test.txt"
         return require_files(listed_samples(self.folder() / name, "images", "masks"), self.source)
+
+    def group_of(self, name: str) -> str:
+        """Return the scene of a sample, from scenes.txt, or its group in `group_pattern`; empty if none is known."""
+        return super().group_of(name) or self._scenes.get(name, "")
+
+    @cached_property
+    def _scenes(self) -> dict[str, str]:
+        path = self.folder() / SCENES_FILE
+        return listed_groups(path) if path.is_file() else {}
 
     def convert(self) -> None:
         """Convert the raw file nyu_depth_v2_labeled.mat if it is in the root; see `convert_raw`."""

@@ -1,5 +1,6 @@
-"""Converts NYU Depth V2's raw file, nyu_depth_v2_labeled.mat, to images, label images of 40 classes, and lists."""
+"""Converts NYU Depth V2's raw file, nyu_depth_v2_labeled.mat, to images, label images of 40 classes, and text files."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from refinenet_pl.images import MAX_PIXELS
 from refinenet_pl.progress import track
 
 RAW_FILE = "nyu_depth_v2_labeled.mat"
+SCENES_FILE = "scenes.txt"
 RAW_CLASSES = 894
 
 # The 40 classes of Gupta, Arbelaez and Malik (CVPR 2013), from the variable mapClass of their classMapping40.mat: 37
@@ -42,6 +44,8 @@ TRAINING_BITS = (
     "f8e1fccfffc0300f807e1f0fe00"
 )
 IMAGES = 1449
+LONGEST_SCENE = 100
+"""Most characters of a scene's name, such as kitchen_0004."""
 
 
 def class_table() -> np.ndarray:
@@ -64,7 +68,9 @@ def official_split() -> dict[str, list[str]]:
 
 
 def convert_raw(root: Path) -> None:
-    """Write images/NAME.png, masks/NAME.png (1..40, 0 unlabeled), train.txt and test.txt below `root`.
+    """Write images/NAME.png, masks/NAME.png (1..40, 0 unlabeled), and train.txt, test.txt and scenes.txt below `root`.
+
+    A line of scenes.txt is a NAME and its scene, such as kitchen_0004.
 
     Files that exist are kept, and one image is in memory at a time. The images are those that RAW_FILE in `root` holds;
     the lists name only these.
@@ -81,14 +87,17 @@ def convert_raw(root: Path) -> None:
         with h5py.File(path, "r") as file:
             images, labels = (_own_dataset(file, name) for name in ("images", "labels"))
             _check_form(images, labels)
-            _write_samples(images, labels, root)
             count = len(images)
+            scenes = _scenes(file, count) if "scenes" in file else []
+            _write_samples(images, labels, root)
     except (OSError, RuntimeError, KeyError, ValueError) as error:  # h5py raises the first three for damaged files
         if isinstance(error, OSError) and error.errno:
             raise  # the system's own, such as a full disk
         raise UserError(f"{path}: cannot be read as NYU's labeled file ({error}). Get it again.") from error
     for split, names in official_split().items():
         write_names(root / f"{split}.txt", [name for name in names if int(name) <= count])
+    if scenes:
+        write_names(root / SCENES_FILE, [f"{index + 1:06} {scene}" for index, scene in enumerate(scenes)])
 
 
 def _own_dataset(file: Any, name: str) -> Any:
@@ -96,9 +105,31 @@ def _own_dataset(file: Any, name: str) -> Any:
     import h5py
 
     data = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+    if not _holds_values(data):
         raise ValueError(f"it holds no data named {name!r}")
     return data
+
+
+def _holds_values(data: Any) -> bool:
+    import h5py
+
+    return isinstance(data, h5py.Dataset) and not data.external and not data.is_virtual
+
+
+def _scenes(file: Any, count: int) -> list[str]:
+    """Return the scene of each image. MATLAB stores a cell array of texts as references to arrays of characters."""
+    cells = _own_dataset(file, "scenes")
+    if cells.size != count or cells.dtype.kind != "O":
+        raise ValueError(f"found scenes {cells.shape} of {cells.dtype}; expected {count} references to texts")
+    scenes = []
+    for reference in cells[...].ravel():
+        text: Any = file[reference] if reference else None
+        if not _holds_values(text) or text.dtype != np.uint16 or not 1 <= text.size <= LONGEST_SCENE:
+            raise ValueError("found a scene that is no short text")
+        scenes.append("".join(map(chr, text[...].ravel())))
+        if not re.fullmatch(r"\w+", scenes[-1], re.ASCII):
+            raise ValueError(f"found the scene {scenes[-1]!r}; expected letters, digits and underscores")
+    return scenes
 
 
 def _check_form(images: Any, labels: Any) -> None:

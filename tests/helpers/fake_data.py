@@ -128,19 +128,25 @@ def make_nyudv2(
     return root
 
 
-def make_nyudv2_raw(root: Path, images: np.ndarray, labels: np.ndarray) -> Path:
+def make_nyudv2_raw(root: Path, images: np.ndarray, labels: np.ndarray, scenes: Sequence[str] = ()) -> Path:
     """Write NYU's labeled file as MATLAB 7.3 does, with columns first.
 
     Args:
         root: Folder of the dataset.
         images: uint8 [N, H, W, 3].
         labels: Raw labels, 0..894, of shape [N, H, W].
+        scenes: The scene of each image.
     """
     root.mkdir(parents=True, exist_ok=True)
     with h5py.File(root / "nyu_depth_v2_labeled.mat", "w", userblock_size=512) as file:
         file.create_dataset("images", data=images.transpose(0, 3, 2, 1), compression="gzip")
         file.create_dataset("labels", data=labels.transpose(0, 2, 1).astype(np.uint16), compression="gzip")
         file.create_dataset("depths", data=np.ones(labels.transpose(0, 2, 1).shape, np.float32))
+        if scenes:
+            cells = file.create_dataset("scenes", (1, len(scenes)), h5py.ref_dtype)
+            for index, scene in enumerate(scenes):
+                text = np.frombuffer(scene.encode("utf-16-le"), np.uint16)
+                cells[0, index] = file.create_dataset(f"#refs#/{index}", data=text[:, None]).ref
     return root
 
 
