@@ -99,7 +99,9 @@ def test_copies_without_scenes_have_no_groups(tmp_path):
     assert not (tmp_path / "scenes.txt").exists()
     assert data.group_of("000001") == ""
     (tmp_path / "scenes.txt").write_text("000001 kitchen 0004\n")
-    with pytest.raises(UserError, match=r"scenes\.txt: .*'000001 kitchen 0004'; expected an image's name"):
+    with pytest.raises(
+        UserError, match=r"scenes\.txt: .*'000001 kitchen 0004'; expected the name of an image and its group"
+    ):
         NYUDv2DataModule(tmp_path).group_of("000001")
 
 
