@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import refinenet_pl
 from refinenet_pl.cli.allocator import keep_freed_memory
+from refinenet_pl.cli.short_help import USAGES as SHORT_HELP
+from refinenet_pl.cli.short_help import short_help
 from refinenet_pl.errors import Interrupted, UserError
 from refinenet_pl.files import read_yaml
 from refinenet_pl.text import join
@@ -36,6 +38,7 @@ COMMANDS = {
     "validate": Command("refinenet_pl.cli.lightning", "evaluate a checkpoint on the validation split"),
     "test": Command("refinenet_pl.cli.lightning", "evaluate a checkpoint on the test split"),
     "predict": Command("refinenet_pl.cli.lightning", "write masks and overlays of images, or a test server's archive"),
+    "list": Command("refinenet_pl.cli.listing", "list recipes, datasets, networks, losses or encoders"),
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
     "why": Command("refinenet_pl.cli.why", "name the first place where two trainings part"),
     "replay": Command("refinenet_pl.cli.replay", "run the step again that stopped a training, and find where it fails"),
@@ -72,7 +75,7 @@ EXAMPLES = """examples:
   refinenet study run experiments/studies/chained_pooling_scenes.yaml
 
 A checkpoint holds its configuration; --config and options override it.
-refinenet COMMAND --help lists the options of a command; --version prints the version.
+refinenet COMMAND --help explains a command; --version prints the version.
 """
 
 
@@ -101,6 +104,11 @@ def main(args: Sequence[str] | None = None) -> int:
         if name is None:
             print(usage(options))
             return 0
+        if name in SHORT_HELP and {"-h", "--help"} & {*options} and options[-1:] != ["all"]:
+            print(short_help(name, COMMANDS[name].summary))
+            return 0
+        if name in SHORT_HELP and not options:
+            raise UserError(f"{name} needs options: refinenet {name} {SHORT_HELP[name]}; see refinenet {name} --help")
         check_config_files(options)
         keep_freed_memory()
         return import_module(COMMANDS[name].module).run(name, options) or 0

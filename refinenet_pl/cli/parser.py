@@ -76,8 +76,17 @@ def shorten(message: str) -> str:
     words = "\n".join(line for line in lines if line and not NOISE.fullmatch(line))
     for found, replacement in WORDS:
         words = re.sub(found, replacement, words)
+    words = re.sub(r"the following arguments are required: (.+)", _missing, words)
     words = "; ".join(line.rstrip(":") for line in words.splitlines())
     return f"{'.'.join(keys)}: {words}" if keys else words
+
+
+def _missing(found: re.Match[str]) -> str:
+    """Name what has no value, without the command in front of each key, which is no part of an option."""
+    keys = [key.strip() for key in found[1].split(",")]
+    names = [re.sub(r"^(fit|validate|test|predict)\.", "", key) for key in keys]
+    ways = "; give it in a file of --config or as an option" if names != keys else ""
+    return f"no value for {', '.join(names)}{ways}"
 
 
 def suggestion(message: str, parser: argparse.ArgumentParser) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
+from refinenet_pl.cli.parser import Parser
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import read_json
 from refinenet_pl.runs import RunFolder
@@ -14,7 +15,7 @@ ADVICE = "a training of this version writes it when it starts; train the run aga
 
 def run(name: str, args: list[str]) -> int:
     """Parse the options and compare; return 0 if no difference is found, else 1."""
-    return int(auto_cli(explain, args=args, prog=f"refinenet {name}"))
+    return int(auto_cli(explain, args=args, prog=f"refinenet {name}", parser_class=Parser))
 
 
 def explain(run_a: Path, run_b: Path) -> int:

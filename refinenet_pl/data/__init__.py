@@ -35,9 +35,10 @@ _MODULES = {
     "VOCDataModule": "voc",
 }
 
-DATASETS = {
-    module: name for name, module in _MODULES.items() if name not in ("SegmentationDataModule", "FolderDataModule")
-}
+DATA_MODULES = {name: module for name, module in _MODULES.items() if name != "SegmentationDataModule"}
+"""The modules of the classes that can be `data.class_path`, such as {"CamVidDataModule": "camvid"}."""
+
+DATASETS = {module: name for name, module in DATA_MODULES.items() if name != "FolderDataModule"}
 """The data modules by the short names of their datasets, such as "camvid"."""
 
 __all__ = list(_MODULES)
