@@ -28,11 +28,13 @@ def percent_interval(ends: Sequence[float] | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time in hours and minutes, or minutes and seconds; a question mark for None."""
+    """A time in hours and minutes, minutes and seconds, or seconds; a question mark for None."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    if not hours and not minutes:
+        return f"{rest} s"
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 

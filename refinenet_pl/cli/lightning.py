@@ -1,6 +1,7 @@
 """Runs the commands of LightningCLI: finds the checkpoint, and its configuration."""
 
 import argparse
+import logging
 import sys
 import warnings
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ IRRELEVANT_WARNINGS = (
     "It is recommended to use `self.log\\('(val|test)/",  # these metrics are summed over the devices already
     "Couldn't infer the batch indices",  # samples have names
     "predict returned None",  # for an image that could not be read; it is named at the end
+    "The dirpath has changed from",  # an evaluation has a folder of its own
     "You're using the WeightAveraging callback, but loading a checkpoint outside",  # it holds the averaged weights
     "Be aware that when using `ckpt_path`, callbacks used to create",  # evaluation does not need them
     ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning uses what torch deprecates
@@ -38,6 +40,8 @@ def run(name: str, args: list[str]) -> None:
         args: Its options.
     """
     sys.argv[1:] = [name, *args]  # Lightning starts the other processes of a multi-GPU run with them
+    for package in ("pytorch_lightning", "lightning_fabric"):  # which devices there are, adverts, every restored file
+        logging.getLogger(package).setLevel(logging.WARNING)
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     options, checkpoint = split_checkpoint(name, args)

@@ -8,7 +8,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
-from refinenet_pl.cli.trainer_parts import progress_bar
+from refinenet_pl.cli.trainer_parts import run_progress
 from refinenet_pl.cli.training import TrainingCLI
 from refinenet_pl.data.unlabeled import ImagesDataModule
 from refinenet_pl.errors import UserError
@@ -40,13 +40,13 @@ class PredictionCLI(TrainingCLI):
         )
 
     def default_callbacks(self, config: Namespace) -> list[Any]:
-        """Return the callbacks that write the predictions and report unreadable images, and the progress bar."""
+        """Return the callbacks that write the predictions and report unreadable images, and the progress."""
         if config.submission:
             # No archive is written if an image is missing in it.
             writers = [UnreadableImages(), SubmissionWriter(config.submission, config.output)]
         else:
             writers = [PredictionWriter(config.output), UnreadableImages()]
-        return [*writers, *progress_bar(config), Interruption()]
+        return [*writers, *run_progress(config), Interruption()]
 
     def predict(self, model: LightningModule, ckpt_path: str, **_: Any) -> None:
         """Predict the images."""

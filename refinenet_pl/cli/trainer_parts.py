@@ -4,8 +4,7 @@ import sys
 from typing import Any
 
 from jsonargparse import Namespace
-from pytorch_lightning.callbacks import Callback, RichProgressBar
-from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins import CheckpointIO
 from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvironment
 
@@ -22,6 +21,7 @@ from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.random_state import RandomState
 from refinenet_pl.training.results_writer import ResultsWriter
 from refinenet_pl.training.resume_position import ResumePosition
+from refinenet_pl.training.run_progress import RunProgress
 
 
 def training_callbacks(config: Namespace, start: Start, saved: dict[str, Any]) -> list[Callback]:
@@ -33,7 +33,7 @@ def training_callbacks(config: Namespace, start: Start, saved: dict[str, Any]) -
         saved: The configuration as plain values, which files of the run hold.
     """
     if config.trainer.fast_dev_run:
-        return [*progress_bar(config), StopOnNonFinite()]
+        return [*run_progress(config), StopOnNonFinite()]
     return [
         *_recorders(config, start, saved),
         *(ManifestWriter(saved), ResumePosition(), RandomState(), TrainingCosts()),
@@ -45,20 +45,18 @@ def training_callbacks(config: Namespace, start: Start, saved: dict[str, Any]) -
 def evaluation_callbacks(config: Namespace, start: Start, saved: dict[str, Any]) -> list[Callback]:
     """Return the callbacks of `validate` and `test`. See `training_callbacks`."""
     if config.trainer.fast_dev_run:
-        return progress_bar(config)
+        return run_progress(config)
     return [*_recorders(config, start, saved), Interruption()]
 
 
 def _recorders(config: Namespace, start: Start, saved: dict[str, Any]) -> list[Callback]:
     recorder = RunRecorder(start, saved, ["refinenet", *sys.argv[1:]])
-    return [recorder, ResultsWriter(saved), PictureWriter(config.pictures), *progress_bar(config)]
+    return [recorder, ResultsWriter(saved), PictureWriter(config.pictures), *run_progress(config)]
 
 
-def progress_bar(config: Namespace) -> list[Callback]:
-    """Return a progress bar that shows small learning rates, such as 1e-5, with three digits; none if it is off."""
-    if config.trainer.enable_progress_bar is False:
-        return []
-    return [RichProgressBar(theme=RichProgressBarTheme(metrics_format=".3g"))]
+def run_progress(config: Namespace) -> list[Callback]:
+    """Return what shows the progress of a run; nothing if it is off."""
+    return [] if config.trainer.enable_progress_bar is False else [RunProgress()]
 
 
 def training_loggers(configured: Any, start: Start) -> list[Any]:

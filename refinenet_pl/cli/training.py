@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
 
 import refinenet_pl.networks
 import refinenet_pl.training.ema  # noqa: F401  (YAML can name imported classes without their modules)
@@ -32,6 +33,7 @@ from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.text import plural
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.checkpoints import RunCheckpoints
 from refinenet_pl.training.cpu_precision import warn_of_slow_bf16
@@ -83,7 +85,7 @@ class TrainingCLI(LightningCLI):
 
         LightningCLI would build the parsers of all commands, each of which takes as long.
         """
-        return {self.command: LightningCLI.subcommands()[self.command]}
+        return {self.command: LightningCLI.subcommands()[self.command] | {"verbose"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add options, and defaults for the model's."""
@@ -110,6 +112,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--pictures", type=int, default=4, help="Number of validation samples to save as pictures.")
         parser.set_defaults(
             {
+                "trainer.enable_model_summary": False,
                 "checkpoint.monitor": "val/miou",
                 "checkpoint.mode": "max",
                 "checkpoint.filename": FILES.best_checkpoint.stem,
@@ -249,6 +252,14 @@ class TrainingCLI(LightningCLI):
             self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
         self.announce()
 
+    def validate(self, **arguments: Any) -> None:
+        """Evaluate on the validation split, without Lightning's table of the same metrics."""
+        self.trainer.validate(**arguments, verbose=False)
+
+    def test(self, **arguments: Any) -> None:
+        """Evaluate on the test split, as `validate` does."""
+        self.trainer.test(**arguments, verbose=False)
+
     def after_validate(self) -> None:
         """Print the run folder."""
         self.announce()
@@ -268,6 +279,7 @@ class TrainingCLI(LightningCLI):
             self.tell(f"continuing from step {self.start.step} of {self.start.checkpoint}")
         if self.start.changes:
             self.tell(f"changed from there on: {describe(self.start.changes)}")
+        self.tell(f"training {describe_network(self.model.network)} on {describe_devices(self.trainer)}")
         self.announce()
 
     @rank_zero_only
@@ -295,6 +307,19 @@ def take_weights_from_checkpoint(config: Namespace) -> None:
     config.model.encoder_weights = config.model.weights = None
     if "encoder_weights" in config.model.network.init_args:
         config.model.network.init_args.encoder_weights = None
+
+
+def describe_network(network: nn.Module) -> str:
+    """Return the class of a network and its number of parameters."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return f"{type(network).__name__} ({parameters / 1e6:.1f} M parameters)"
+
+
+def describe_devices(trainer: Trainer) -> str:
+    """Return the number and kind of the devices, and the precision."""
+    kind = trainer.strategy.root_device.type
+    devices = trainer.num_devices * trainer.num_nodes
+    return f"{plural(devices, 'process') if kind == 'cpu' else plural(devices, kind)}, {trainer.precision}"
 
 
 def missing_checkpoint(command: str) -> str:

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from refinenet_pl.data.classes import IGNORE_INDEX
@@ -83,7 +83,7 @@ class SegmentationTask(pl.LightningModule):
         self.layout = memory_format(channels_last)
         self.network = prepare_network(network, encoder_weights, batch_norm, compile)
         if weights:
-            rank_zero_info(str(transfer_weights(network, weights, preprocessing.class_names)))
+            rank_zero_only(print)(str(transfer_weights(network, weights, preprocessing.class_names)))
         self.preprocessing = preprocessing
         # The segmenter is no module: its modules are the task's, which moves them between devices and saves them.
         self.segmenter = Segmenter(network, preprocessing, inference, self.layout)
@@ -182,7 +182,7 @@ class SegmentationTask(pl.LightningModule):
         apply_changes(self.trainer.optimizers[0], scheduler, self.resumed.plan["groups"], self.plan["groups"])
         earlier, steps = self.resumed.plan["total_steps"], self.plan["total_steps"]
         if earlier != steps:
-            rank_zero_info(
+            rank_zero_only(print)(
                 f"the schedule {type(self.schedule).__name__} is planned over {steps} steps instead of {earlier}: from "
                 f"step {scheduler.last_epoch} on, the learning rate is {scheduler.get_last_lr()[-1]:.3g}"
             )
