@@ -39,6 +39,7 @@ COMMANDS = {
     "test": Command("refinenet_pl.cli.lightning", "evaluate a checkpoint on the test split"),
     "predict": Command("refinenet_pl.cli.lightning", "write masks and overlays of images, or a test server's archive"),
     "list": Command("refinenet_pl.cli.listing", "list recipes, datasets, networks, losses or encoders"),
+    "runs": Command("refinenet_pl.cli.runs", "list runs with their mean IoU, and what differs between them"),
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
     "why": Command("refinenet_pl.cli.why", "name the first place where two trainings part"),
     "replay": Command("refinenet_pl.cli.replay", "run the step again that stopped a training, and find where it fails"),

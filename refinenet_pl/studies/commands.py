@@ -77,7 +77,7 @@ class CellGroup:
         else:
             words = ["fit", *new_run]
         devices = [f"--trainer.devices={self.devices}", f"--trainer.num_nodes={self.nodes}"]
-        return [*REFINENET, *map(str, words), "--trainer.enable_progress_bar=false", *devices, *flatten(self.options)]
+        return [*REFINENET, *map(str, words), *devices, *flatten(self.options)]
 
     def _trained_checkpoint(self) -> Path:
         folder = self.folder(self.cells[0])
