@@ -2,12 +2,17 @@
 
 import csv
 import json
+import math
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
+from helpers.commands import refinenet_process
 
-RESULTS = Path(__file__).parent.parent / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +39,26 @@ def test_figures_are_those_of_the_results(rows):
         assert float(row["miou"]) == pytest.approx(sum(values) / len(values), abs=1e-6)
         assert float(row["low"]) < float(row["miou"]) < float(row["high"])
         assert row["covers"] == "seeds and images"
+
+
+@pytest.mark.slow
+def test_cheapest_study_is_reproduced(rows, tmp_path):
+    """One seed of each row, trained again, is where another seed of the committed row would be."""
+    file = ROOT / "experiments" / "studies" / "initial_weights_scenes.yaml"
+    done = refinenet_process(tmp_path, "study", "run", file, "--only", "seed=0", timeout=3600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    study = tmp_path / "runs" / "initial_weights_scenes"
+    committed = [row for row in rows if row["result"] == "studies/initial_weights_scenes"]
+    assert [row["row"] for row in committed] == ["authors", "identity"]
+    for row in committed:
+        values = [100 * miou for miou in mious(RESULTS / row["result"], f"initial-weights-{row['row']}_seed-*")]
+        assert 100 * float(row["miou"]) == pytest.approx(np.mean(values), abs=1e-4)
+        (again,) = mious(study, f"initial-weights-{row['row']}_seed-0")
+        # The 95 % prediction interval of one more seed, from the deviation between the committed ones.
+        reach = scipy.stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * math.sqrt(1 + 1 / len(values))
+        assert abs(100 * again - np.mean(values)) <= max(reach, 1)
+
+
+def mious(study: Path, cells: str) -> list[float]:
+    files = sorted(study.glob(f"{cells}/*/results.json"))
+    return [json.loads(file.read_text(encoding="utf-8"))["miou"] for file in files]

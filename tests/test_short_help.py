@@ -140,3 +140,8 @@ def test_recipes_need_the_repository(tmp_path, monkeypatch, capsys):
 def test_missing_sections_are_named_as_options(monkeypatch, capsys):
     assert refinenet(monkeypatch, "fit", "--config", CONFIGS[0]) == 2
     assert "no value for model.network; give it in a file of --config or as an option" in capsys.readouterr().err
+
+
+def test_recipe_alone_has_no_dataset(monkeypatch, capsys):
+    assert refinenet(monkeypatch, "fit", "--config", CONFIGS[1]) == 2
+    assert "error: data: no dataset; give the yaml of a dataset with --config, before" in capsys.readouterr().err

@@ -43,6 +43,10 @@ WORDS = (
     (r"Problem with given class_path '(.*?)':\s+Option '(.*?)' is not accepted", r"\1 has no option '\2'"),
     (r"Problem with given class_path '(.*?)':", r"\1"),
     (r"Option '(.*?)' is not accepted", r"has no option '\1'"),
+    (
+        r"refinenet_pl\.data\.SegmentationDataModule\s+the following arguments are required: root",
+        "no dataset; give the yaml of a dataset with --config, before that of the recipe, or --data CLASS",
+    ),
     (r"Subcommand '(\w+)' does not accept option '(.*?)'", r"\1 has no option '\2'"),
 )
 """Phrases of jsonargparse's messages, and shorter ones."""

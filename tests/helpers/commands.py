@@ -22,10 +22,10 @@ def refinenet(monkeypatch: pytest.MonkeyPatch, *args: object) -> int:
     return main([str(arg) for arg in args])
 
 
-def refinenet_process(folder: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m refinenet_pl ARGS` in a new process, started in a folder."""
+def refinenet_process(folder: Path, *args: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run `python -m refinenet_pl ARGS` in a new process, started in a folder; end it after `timeout` seconds."""
     command = [sys.executable, "-m", "refinenet_pl", *map(str, args)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def fit_options(root: Path, runs: Path, data: str = "CamVidDataModule") -> list[str]:
