@@ -182,9 +182,9 @@ class RunFolder:
         parts = (self.read_history() or {"parts": []})["parts"]
         write_json(self.history, {"id": run_id, "parts": [*parts, part]})
 
-    def end_part(self, reason: str) -> None:
-        """Record why the newest part of the history ended: "complete" or OUT_OF_TIME."""
+    def complete_part(self, **values: Any) -> None:
+        """Add values to the newest part of the history: `planned_steps` of the run, or why it ended as `end`."""
         history = self.read_history()
         if history is not None:
-            history["parts"][-1]["end"] = reason
+            history["parts"][-1].update(values)
             write_json(self.history, history)

@@ -168,6 +168,8 @@ def test_row_of_an_own_network(tmp_path, monkeypatch):
     for command in ("run", "pictures"):
         done = refinenet_process(tmp_path, "study", command, file)
         assert done.returncode == 0, done.stderr[-3000:]
+        if command == "run":
+            assert done.stdout.splitlines()[-1].endswith(f": refinenet study report {file}")
     assert "no receptive field" not in done.stdout
     with np.load(tmp_path / "runs" / "tiny" / "receptive_fields" / "network-own.npz") as field:
         assert field["theoretical"] == 3

@@ -1,5 +1,6 @@
 """Records a run: its configuration and history in the run folder, in each checkpoint, and with the loggers."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePath
@@ -15,6 +16,7 @@ from refinenet_pl.files import atomic_write
 from refinenet_pl.runs import OUT_OF_TIME
 from refinenet_pl.text import join
 from refinenet_pl.training.metrics_file import MetricsFile
+from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.checkpoint import CONFIG_KEY, RUN_KEY
 
 
@@ -59,12 +61,19 @@ class RunRecorder(Callback):
             if not isinstance(logger, MetricsFile):
                 logger.log_hyperparams(dict(self.config))
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the planned steps, which are known now."""
+        assert isinstance(pl_module, SegmentationTask)
+        steps = pl_module.plan["total_steps"]
+        if trainer.is_global_zero:
+            self.start.folder.complete_part(planned_steps=steps if steps < math.inf else None)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record whether the training is complete, or its time is over."""
         timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
         over = any((timer.time_remaining() or 1) <= 0 for timer in timers)
         if trainer.is_global_zero:
-            self.start.folder.end_part(OUT_OF_TIME if over else "complete")
+            self.start.folder.complete_part(end=OUT_OF_TIME if over else "complete")
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -74,6 +74,8 @@ def run(name: str, args: list[str]) -> None:
     if failed:
         failures = "".join(f"\n  {cell}: {message}" for cell, message in failed.items())
         raise UserError(f"failed cells: {len(failed)}; run the same command to try them again:{failures}")
+    runs = "" if options.runs == Path("runs") else f" --runs {options.runs}"
+    print(f"for tables, plots and a page: refinenet study report {options.file}{runs}")
 
 
 def grow(study: Study, options: Namespace) -> Study:

@@ -3,6 +3,7 @@
 import csv
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import CellGroup
 from refinenet_pl.studies.folders import CellFolder
 from refinenet_pl.studies.pool import Progress
-from refinenet_pl.text import duration, percent
+from refinenet_pl.text import duration, join, percent
 
 STYLES = {"finished": "green", "failed": "red", "running": "bold"}
 
@@ -70,14 +71,43 @@ def cell_state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, 
     """Return the state of a cell, its progress or failure, its mean IoU, and its time."""
     if folder.finished is not None:
         return "finished", "", *_outcome(folder.finished)
-    step, miou = _newest_metrics(folder.runs[-1]) if folder.runs else ("", "")
+    position, miou = _position(folder.runs[-1]) if folder.runs else (Position(), "")
     if name in progress.running:
-        return "running", step, miou, duration(time.time() - progress.running[name])
+        seconds = time.time() - progress.running[name]
+        return "running", join(filter(None, (position.words, position.time_left(seconds)))), miou, duration(seconds)
     if name in progress.failed:
         return "failed", progress.failed[name], "", ""
     if name in progress.elsewhere:
-        return "running elsewhere", step, miou, ""
-    return ("stopped" if folder.resumable else "waiting"), step, miou, ""
+        return "running elsewhere", position.words, miou, ""
+    return ("stopped" if folder.resumable else "waiting"), position.words, miou, ""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a training is.
+
+    Attributes:
+        step: Optimizer steps taken; 0 if none was logged.
+        first: Steps taken before its newest part started.
+        planned: Steps of the whole run; None if it is not known, or unlimited.
+    """
+
+    step: int = 0
+    first: int = 0
+    planned: int | None = None
+
+    @property
+    def words(self) -> str:
+        """The step, and the number of planned steps."""
+        if not self.step:
+            return ""
+        return f"step {self.step:,}" if self.planned is None else f"step {self.step:,} of {self.planned:,}"
+
+    def time_left(self, seconds: float) -> str:
+        """Estimate the time that is left, if the newest part took `seconds` so far."""
+        if self.planned is None or self.step <= self.first:
+            return ""
+        return f"{duration(seconds / (self.step - self.first) * (self.planned - self.step))} left"
 
 
 @cache  # the table is drawn twice a second, and a finished run does not change
@@ -87,12 +117,13 @@ def _outcome(run: RunFolder) -> tuple[str, str]:
     return percent(results.get("miou")), duration(results.get("seconds"))
 
 
-def _newest_metrics(run: RunFolder) -> tuple[str, str]:
-    """Return the last logged step, and the mean IoU of the last validation in percent."""
-    step, miou = "", ""
+def _position(run: RunFolder) -> tuple[Position, str]:
+    """Return how far a run is, and the mean IoU of its last validation in percent."""
+    step, miou = 0, ""
     if run.metrics.is_file():
         with run.metrics.open(newline="", encoding="utf-8", errors="replace") as file:
             for row in csv.DictReader(file):
-                step = row.get("step") or step
+                step = int(row["step"]) + 1 if (row.get("step") or "").isdecimal() else step
                 miou = row.get("val/miou") or miou
-    return f"step {step}" if step else "", percent(float(miou)) if miou else ""
+    part = (run.read_history() or {"parts": [{}]})["parts"][-1]
+    return Position(step, part.get("step") or 0, part.get("planned_steps")), percent(float(miou)) if miou else ""
