@@ -16,7 +16,7 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.reports.more_seeds import add_seeds
 from refinenet_pl.reports.summary import summarize_study
 from refinenet_pl.studies.added_seeds import with_added_seeds, write_added_seeds
-from refinenet_pl.studies.commands import CellGroup, cell_groups
+from refinenet_pl.studies.commands import CellGroup, cell_groups, runs_option
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import measure_inference
 from refinenet_pl.studies.pool import Pool
@@ -74,8 +74,7 @@ def run(name: str, args: list[str]) -> None:
     if failed:
         failures = "".join(f"\n  {cell}: {message}" for cell, message in failed.items())
         raise UserError(f"failed cells: {len(failed)}; run the same command to try them again:{failures}")
-    runs = "" if options.runs == Path("runs") else f" --runs {options.runs}"
-    print(f"for tables, plots and a page: refinenet study report {options.file}{runs}")
+    print(f"for tables, plots and a page: refinenet study report {options.file}{runs_option(options.runs)}")
 
 
 def grow(study: Study, options: Namespace) -> Study:

@@ -16,7 +16,7 @@ from refinenet_pl.reports.page_images import Selection, image_pixels, read_sampl
 from refinenet_pl.reports.receptive_fields import write_field
 from refinenet_pl.reports.seed_runs import SeedRun, StudyRuns, find_runs
 from refinenet_pl.studies.added_seeds import with_added_seeds
-from refinenet_pl.studies.commands import REFINENET, trust_options
+from refinenet_pl.studies.commands import REFINENET, runs_option, trust_options
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.study import Study
 from refinenet_pl.weights.trust import check_section
@@ -80,11 +80,10 @@ def describe_missing(selections: Sequence[Selection], study_file: Path, runs: Pa
         return ""
     images = sum(len(selection.missing_images) for selection in selections)
     checkpoints = len({run.checkpoint for selection in selections for run in selection.incomplete_runs})
-    option = "" if runs == Path("runs") else f" --runs {runs}"
     needed = f"{_count(images, 'image')}, {_count(checkpoints, 'checkpoint')}"
     return (
         f"{_count(missing, 'prediction')} {'is' if missing == 1 else 'are'} missing ({needed}). To predict, run: "
-        f"refinenet study pictures {study_file}{option}"
+        f"refinenet study pictures {study_file}{runs_option(runs)}"
     )
 
 

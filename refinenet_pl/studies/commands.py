@@ -92,6 +92,11 @@ def trust_options(cell: Cell) -> list[str]:
     return ["--trust", *named] if named else []  # --trust without a name would allow all
 
 
+def runs_option(runs: Path) -> str:
+    """Return the option for the folder of all runs, as the end of a command that is shown; empty for the default."""
+    return "" if runs == Path("runs") else f" --runs {runs}"
+
+
 def flatten(options: Mapping[str, Any], prefix: str = "--") -> list[str]:
     """Turn nested options into words of a command line, such as --data.root=/data/voc."""
     words: list[str] = []
