@@ -44,6 +44,18 @@ def test_shifted_edges():
     assert counts.sum() == counts[SKY, BUS] + counts[ROAD, BUS] == 32 * 42 - 30 * 40
 
 
+@pytest.mark.parametrize("grown", [5, -2])
+def test_shifted_edges_behind_ignored_borders(grown):
+    """As in PASCAL VOC, pixels at the border of the object are ignored: three outside of it."""
+    target, prediction = scene(), scene()
+    target[22:58, 7:53] = 255
+    target[25:55, 10:50] = BUS
+    prediction[25:55, 10:50] = np.where(np.arange(25, 55) < 40, SKY, ROAD)[:, None]
+    prediction[25 - grown : 55 + grown, 10 - grown : 50 + grown] = BUS
+    counts = only(dict(zip(PARTS, error_parts(prediction, target, 5), strict=True)), "edge")
+    assert counts.sum() == (40 * 50 - 36 * 46 if grown > 0 else 30 * 40 - 26 * 36)
+
+
 def test_swapped_segment():
     prediction = scene()
     prediction[25:55, 10:50] = TRUCK

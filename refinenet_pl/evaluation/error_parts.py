@@ -17,7 +17,7 @@ def error_parts(prediction: np.ndarray, target: np.ndarray, num_classes: int, ed
     """Count the wrong pixels of one image by their part, target and prediction.
 
     A segment is a connected region of one class. Each wrong pixel lies in a segment of the target and in one of the
-    prediction. A segment is found if at least half of its pixels are right. The pixel is
+    prediction. A segment is found if at least half of its pixels are right; ignored pixels do not count. The pixel is
 
     - "swap" if neither segment is found: a region is taken for another class;
     - "missed" if the target's is not found, and the prediction's is: its neighbor swallows the segment;
@@ -29,7 +29,8 @@ def error_parts(prediction: np.ndarray, target: np.ndarray, num_classes: int, ed
 
     Args:
         prediction: Class indices, integers [H, W].
-        target: Class indices, integers [H, W]; 255 for ignored pixels, which are in no segment.
+        target: Class indices, integers [H, W]; 255 for ignored pixels. Segments of the prediction reach over them:
+            where they surround each object, as in PASCAL VOC, a prediction that is too large stays one segment.
         num_classes: Number of classes.
         edge: Width of an edge in pixels.
 
@@ -40,9 +41,7 @@ def error_parts(prediction: np.ndarray, target: np.ndarray, num_classes: int, ed
     wrong = counted & (prediction != target)
     if not wrong.any():
         return np.zeros((len(PARTS), num_classes, num_classes), np.int64)
-    found_target, found_prediction = (
-        _found(segments(np.where(counted, mask, IGNORE_INDEX)), wrong) for mask in (target, prediction)
-    )
+    found_target, found_prediction = (_found(segments(mask), wrong, counted) for mask in (target, prediction))
     near = near_edges(torch.from_numpy(target), edge).numpy()[wrong]
     part = np.full(near.shape, PARTS.index("swap"))
     part[found_target & found_prediction & near] = PARTS.index("edge")
@@ -67,9 +66,9 @@ def segments(mask: np.ndarray) -> np.ndarray:
     return segment[run]
 
 
-def _found(segment: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Return whether at least half of a segment's pixels are right, for the segment of each wrong pixel."""
-    size = np.bincount(segment.ravel())
+def _found(segment: np.ndarray, wrong: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Return whether at least half of a segment's counted pixels are right, for the segment of each wrong pixel."""
+    size = np.bincount(segment[counted])
     errors = np.bincount(segment[wrong], minlength=len(size))
     return (2 * errors <= size)[segment[wrong]]
 
