@@ -71,7 +71,7 @@ def test_start_is_quiet(done):
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert re.fullmatch(
-        r"training LightWeightRefineNet \(\d+\.\d M parameters\) on 1 process, 32-true", lines[-100:][0]
+        r"training LightWeightRefineNet \(\d+\.\d M parameters\) on 1 device \(cpu\), 32-true", lines[-100:][0]
     )
     assert lines[1].startswith("run folder: piped/tiny/")
     assert lines[2].startswith("epoch 1 of 3")

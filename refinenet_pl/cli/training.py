@@ -317,9 +317,8 @@ def describe_network(network: nn.Module) -> str:
 
 def describe_devices(trainer: Trainer) -> str:
     """Return the number and kind of the devices, and the precision."""
-    kind = trainer.strategy.root_device.type
-    devices = trainer.num_devices * trainer.num_nodes
-    return f"{plural(devices, 'process') if kind == 'cpu' else plural(devices, kind)}, {trainer.precision}"
+    devices = plural(trainer.num_devices * trainer.num_nodes, "device")
+    return f"{devices} ({trainer.strategy.root_device.type}), {trainer.precision}"
 
 
 def missing_checkpoint(command: str) -> str:
