@@ -185,7 +185,7 @@ def test_color_labels_are_refused(experiment, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "does not exist"), ("model: [", "cannot read"), ("model: {}", "required: data")]
+    ("content", "message"), [(None, "does not exist"), ("model: [", "cannot read"), ("model: {}", "no value for data")]
 )
 def test_config_without_data_is_refused(content, message, tmp_path, monkeypatch, capsys):
     path = tmp_path / "experiment.yaml"

@@ -18,6 +18,11 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.interruption import handlers_restored
 
 COMMANDS = {"fit": TrainingCLI, "validate": TrainingCLI, "test": TrainingCLI, "predict": PredictionCLI}
+QUIET_LOGGERS = (
+    *("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"),
+    "lightning_fabric.utilities.seed",
+)
+"""They name devices that are not there, adverts, the seed, and every file that is read."""
 IRRELEVANT_WARNINGS = (
     "LightningCLI's args parameter",  # the arguments are the process's, without the checkpoint
     "Checkpoint directory .* exists",  # it belongs to the resumed run
@@ -40,8 +45,8 @@ def run(name: str, args: list[str]) -> None:
         args: Its options.
     """
     sys.argv[1:] = [name, *args]  # Lightning starts the other processes of a multi-GPU run with them
-    for package in ("pytorch_lightning", "lightning_fabric"):  # which devices there are, adverts, every restored file
-        logging.getLogger(package).setLevel(logging.WARNING)
+    for name_of_logger in QUIET_LOGGERS:
+        logging.getLogger(name_of_logger).setLevel(logging.WARNING)
     for message in IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     options, checkpoint = split_checkpoint(name, args)
