@@ -19,7 +19,8 @@ from refinenet_pl.training.interruption import handlers_restored
 
 COMMANDS = {"fit": TrainingCLI, "validate": TrainingCLI, "test": TrainingCLI, "predict": PredictionCLI}
 QUIET_LOGGERS = (
-    *("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"),
+    "pytorch_lightning.utilities.rank_zero",
+    "lightning_fabric.utilities.rank_zero",
     "lightning_fabric.utilities.seed",
 )
 """They name devices that are not there, adverts, the seed, and every file that is read."""

@@ -89,10 +89,10 @@ class RunProgress(ProgressBar):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Show how many batches are evaluated."""
-        total = sum(trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches)
+        total = sum(trainer.num_val_batches)
         if trainer.state.fn != "fit":
             self._show_evaluation("evaluated", batch_idx + 1, total)
-        elif self.bar is not None:
+        elif self.bar is not None:  # it starts after the sanity check
             self._draw("validation", batch_idx + 1, total, f"{batch_idx + 1}/{total}")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -160,7 +160,8 @@ class RunProgress(ProgressBar):
     def _draw(self, description: str, done: int, total: float, text: str) -> None:
         assert self.bar is not None
         (task,) = self.bar.task_ids
-        self.bar.update(task, description=description, completed=done, total=_finite(total), text=text)
+        finite = None if total == math.inf else total
+        self.bar.update(task, description=description, completed=done, total=finite, text=text)
 
     def _stop_bar(self) -> None:
         if self.bar is not None:
@@ -199,7 +200,3 @@ class RunProgress(ProgressBar):
         if not scores:
             return text
         return f"{text}, the best so far" if value > max(scores) else f"{text}, best so far {100 * max(scores):.2f} %"
-
-
-def _finite(number: float) -> float | None:
-    return number if number < math.inf else None
