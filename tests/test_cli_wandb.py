@@ -1,17 +1,12 @@
 """An offline W&B run, read from its files."""
 
 import shutil
-import socket
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from helpers.commands import fit_options, only_run, refinenet_process
 from helpers.wandb_reader import read_offline_run
 
-from refinenet_pl.cli import wandb_run
-from refinenet_pl.cli.wandb_run import answers
 from refinenet_pl.runs import RunFolder
 
 
@@ -84,27 +79,3 @@ def test_failed_run_is_no_success(fake_camvid, tmp_path, monkeypatch):
     logged = read_offline_run(only_run(tmp_path / "runs") / "wandb")
     assert [row for row in logged["history"] if "val/miou" in row]
     assert logged["exit"] == 1
-
-
-def test_server_that_answers_with_an_error():
-    class NotFound(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_error(404)
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), NotFound) as server:
-        Thread(target=server.handle_request, daemon=True).start()
-        assert answers(f"http://127.0.0.1:{server.server_port}")
-
-
-def test_server_that_says_nothing(monkeypatch):
-    monkeypatch.setattr(wandb_run, "PATIENCE", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert not answers(f"http://127.0.0.1:{silent.getsockname()[1]}")
-
-
-def test_no_server(monkeypatch):
-    monkeypatch.setattr(wandb_run, "PATIENCE", 0.2)
-    assert not answers("http://no-such-host.invalid")

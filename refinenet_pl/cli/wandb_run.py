@@ -2,11 +2,8 @@
 
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 
 import wandb
@@ -16,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.servers import answers
 from refinenet_pl.text import join
 
 PATIENCE = 6.0
@@ -76,32 +74,12 @@ def _start_offline_without_server(folder: RunFolder) -> None:
         return
     if not wandb.login(prompt=False, verify=False):
         reason = "not logged in"
-    elif not answers(settings.base_url):
+    elif not answers(settings.base_url, PATIENCE):
         reason = f"no answer from {settings.base_url}"
     else:
         return
     wandb.setup(wandb.Settings(mode="offline"))
     print(f"W&B: {reason}; this run stays offline. To upload it: wandb sync {folder.path}/wandb/offline-*")
-
-
-def answers(server: str) -> bool:
-    """Return whether a server answers in time, if only with an error."""
-    answered = []
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(server, timeout=PATIENCE).close()
-        except urllib.error.HTTPError:
-            pass
-        except OSError:
-            return
-        answered.append(server)
-
-    # A thread, because looking up the server's address has no timeout of its own.
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    return bool(answered)
 
 
 @contextmanager
