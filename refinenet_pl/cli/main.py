@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import refinenet_pl
 from refinenet_pl.cli.allocator import keep_freed_memory
+from refinenet_pl.cli.early_checks import check_settings
 from refinenet_pl.cli.short_help import USAGES as SHORT_HELP
 from refinenet_pl.cli.short_help import short_help
 from refinenet_pl.errors import Interrupted, UserError
@@ -41,6 +42,7 @@ COMMANDS = {
     "list": Command("refinenet_pl.cli.listing", "list recipes, datasets, networks, losses or encoders"),
     "runs": Command("refinenet_pl.cli.runs", "list runs with their mean IoU, and what differs between them"),
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
+    "doctor": Command("refinenet_pl.cli.doctor", "print what this machine has and can do, and what is wrong with it"),
     "why": Command("refinenet_pl.cli.why", "name the first place where two trainings part"),
     "replay": Command("refinenet_pl.cli.replay", "run the step again that stopped a training, and find where it fails"),
     "data prepare": Command("refinenet_pl.cli.data_prepare", "get a dataset ready, and say what is missing"),
@@ -101,6 +103,8 @@ def main(args: Sequence[str] | None = None) -> int:
         # file there cannot take the place of an installed package.
         if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
             sys.path.append(os.getcwd())
+        if "_ARGCOMPLETE" in os.environ:  # a shell asks for the words that can come next
+            args = import_module("refinenet_pl.cli.tab_completion").complete(COMMANDS)
         name, options = split_command(args)
         if name is None:
             print(usage(options))
@@ -111,6 +115,8 @@ def main(args: Sequence[str] | None = None) -> int:
         if name in SHORT_HELP and not options:
             raise UserError(f"{name} needs options: refinenet {name} {SHORT_HELP[name]}; see refinenet {name} --help")
         check_config_files(options)
+        if name in SHORT_HELP and "--help" not in options:
+            check_settings(name, options)
         keep_freed_memory()
         return import_module(COMMANDS[name].module).run(name, options) or 0
     except KeyboardInterrupt:

@@ -36,6 +36,7 @@ OPTIONS = (
     Option("--experiment NAME", "name of the run (the names of the --config files)", "mine", WITH_DATA),
     Option("--runs FOLDER", "folder of all runs (runs)", "elsewhere", WITH_DATA),
     Option("--seed_everything N", "seed of weights, order and augmentation (0)", "3", ("fit",)),
+    Option("--data CLASS", "data module; below", "FolderDataModule", ("fit",)),
     Option("--data.root FOLDER", "folder of the dataset", "mydata", WITH_DATA),
     Option("--data.batch_size N", "samples per device and step", "4", ("fit",)),
     Option("--data.crop_size [H,W]", "size of the training crops", "[64,96]", ("fit",)),
@@ -106,7 +107,7 @@ def _choices() -> list[str]:
     choices = {
         "networks": [*catalog.networks(), "segmentation_models_pytorch.NAME"],
         "losses": [*catalog.losses()],
-        "data modules": [name.removesuffix("DataModule") for name in catalog.data_modules()],
+        "data modules": [*catalog.data_modules()],
     }
     if catalog.experiments_folder("recipes"):
         choices["recipes"] = [*catalog.experiments("recipes")]
