@@ -85,8 +85,8 @@ def test_mistake_in_a_file_names_the_file(tmp_path):
 
 def test_missing_images_are_told(tmp_path):
     (tmp_path / "a.png").touch()
-    with pytest.raises(UserError, match=r"--images: no file or folder .*b\.png"):
-        check_settings("predict", ["--images", str(tmp_path / "a.png"), str(tmp_path / "b.png")])
+    with pytest.raises(UserError, match=r"--images: .*b\.png: no such file or folder"):
+        check_settings("predict", ["--ckpt_path=.", "--images", str(tmp_path / "a.png"), str(tmp_path / "b.png")])
 
 
 @pytest.mark.parametrize(

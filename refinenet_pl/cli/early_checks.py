@@ -15,6 +15,7 @@ from refinenet_pl.cli.signatures import arguments, find_class, is_dataclass
 from refinenet_pl.data import DATASETS
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand, read_yaml
+from refinenet_pl.runs import RunFolder
 from refinenet_pl.text import join, nearest
 
 SECTIONS = {"model": "SegmentationTask", "trainer": "pytorch_lightning.Trainer", "checkpoint": "RunCheckpoints"}
@@ -56,10 +57,13 @@ def check_settings(command: str, options: Sequence[str]) -> None:
         options: Its options.
 
     Raises:
-        UserError: A key is unknown, or a file or a folder is missing.
+        UserError: A key is unknown, a file or a folder is missing, or an evaluation has no checkpoint.
     """
     words = [(word.lstrip("-"), value) for word, value in split_options(options)]
-    known = Keys(command, SECTIONS if "ckpt_path" in dict(words) else SECTIONS | DEFAULTS)
+    names = {word for word, _ in words}
+    if command != "fit" and not names & {"ckpt_path", "config", "c"}:
+        raise UserError(missing_checkpoint(command))
+    known = Keys(command, SECTIONS if "ckpt_path" in names else SECTIONS | DEFAULTS)
     given = {}
     for key, value in words:
         if key in ("config", "c"):
@@ -105,6 +109,14 @@ def read_config(path: object) -> Mapping[str, Any]:
         question = f"; did you mean {folder / similar[0]}?" if similar else ""
         raise UserError(f"--config: no file {path}; expected a yaml file{question}")
     return read_yaml(path, "--config")
+
+
+def missing_checkpoint(command: str) -> str:
+    """Return the message for an evaluation without a checkpoint."""
+    return (
+        f"{command} needs a trained network: give --ckpt_path with a checkpoint, such as "
+        f"RUN/{RunFolder(Path()).best_checkpoint}, a run folder or a weights folder"
+    )
 
 
 class Keys:
@@ -212,7 +224,7 @@ def check_paths(given: Mapping[str, Setting], classes: Mapping[str, str]) -> Non
     images = given["images"].value if "images" in given else []
     for path in [images] if isinstance(images, str) else images or []:
         if not expand(path, "images").exists():
-            raise UserError(f"--images: no file or folder {path}")
+            raise UserError(f"--images: {path}: no such file or folder; expected image files or folders of images")
     dataset = classes.get("data", "").rpartition(".")[2]
     names = {name: short for short, name in DATASETS.items() if short != "scenes"}  # scenes are drawn
     root = given.get("data.root")

@@ -24,6 +24,7 @@ from refinenet_pl.cli.continuation import (
     requeued_checkpoint,
     start_new,
 )
+from refinenet_pl.cli.early_checks import missing_checkpoint
 from refinenet_pl.cli.parser import Parser
 from refinenet_pl.cli.trainer_options import check_trainer, runs_alone_on_cpu, training_strategy
 from refinenet_pl.cli.trainer_parts import evaluation_callbacks, trainer_plugins, training_callbacks, training_loggers
@@ -319,14 +320,6 @@ def describe_devices(trainer: Trainer) -> str:
     """Return the number and kind of the devices, and the precision."""
     devices = plural(trainer.num_devices * trainer.num_nodes, "device")
     return f"{devices} ({trainer.strategy.root_device.type}), {trainer.precision}"
-
-
-def missing_checkpoint(command: str) -> str:
-    """Return the message for an evaluation without a checkpoint."""
-    return (
-        f"{command} needs a trained network: give --ckpt_path with a checkpoint, such as "
-        f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
-    )
 
 
 def run_name(configs: Iterable[Any]) -> str:
