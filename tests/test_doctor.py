@@ -31,7 +31,7 @@ def test_sections_tell_what_is_here(tmp_path, monkeypatch, capsys):
     assert f"W&B: wandb {version('wandb')}, offline" in printed
     assert "hub: http://127.0.0.1:9 does not answer; cache: " in printed
     free = shutil.disk_usage(tmp_path).free / 2**30
-    assert abs(float(re.search(r"disk: ([\d.]+) GB free", printed)[1]) - free) < 1
+    assert abs(float(re.findall(r"disk: ([\d.]+) GB free", printed)[0]) - free) < 1
     assert "wrong: nothing advice:" in printed
     assert "need a file: --model.network.encoder_weights FILE" in printed
     assert not (tmp_path / "runs").exists()
@@ -67,4 +67,4 @@ def test_place_of_runs_that_is_full_is_told(tmp_path, monkeypatch):
     free = shutil.disk_usage(tmp_path).free / 2**30
     (line,) = doctor.disk(tmp_path / "new" / "runs").advice
     assert line.startswith(f"{tmp_path} has ")
-    assert abs(float(re.search(r"has ([\d.]+) GB free", line)[1]) - free) < 1
+    assert abs(float(re.findall(r"has ([\d.]+) GB free", line)[0]) - free) < 1

@@ -60,8 +60,9 @@ def test_cached_weights_need_no_hub(tmp_path):
     settings = smp.encoders.encoders["mobilenet_v2"]["pretrained_settings"]["imagenet"]
     cache(tmp_path, settings["repo_id"], settings["revision"], "model.safetensors")
     check_hub("mobilenet_v2", "imagenet")
-    repository = timm.get_pretrained_cfg("test_resnet.r160_in1k").hf_hub_id.partition("@")[0]
-    cache(tmp_path, repository, "main", "model.safetensors")
+    config = timm.get_pretrained_cfg("test_resnet.r160_in1k")
+    assert config is not None
+    cache(tmp_path, str(config.hf_hub_id), "main", "model.safetensors")
     check_hub("tu-test_resnet.r160_in1k", True)
 
 

@@ -77,7 +77,8 @@ def run(name: str, args: list[str]) -> int:
         "hub": hub,
         "disk": lambda: disk(options.runs),
     }
-    faults, advice = [], []
+    faults: list[str] = []
+    advice: list[str] = []
     for title, section in sections.items():
         found = section()
         print(fill(f"{title + ':':<11} {found.text}", WIDTH, subsequent_indent=12 * " "))

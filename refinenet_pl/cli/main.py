@@ -93,32 +93,12 @@ def main(args: Sequence[str] | None = None) -> int:
         the user; 130 for Ctrl-C; 141 if the reader of its output ended; 143 for SIGTERM.
     """
     write_any_letter()
-    args = list(sys.argv[1:] if args is None else args)
-    if args[:1] == ["--version"]:
+    words = list(sys.argv[1:] if args is None else args)
+    if words[:1] == ["--version"]:
         print(refinenet_pl.__version__)
         return 0
     try:
-        check_surroundings(args)
-        # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a
-        # file there cannot take the place of an installed package.
-        if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
-            sys.path.append(os.getcwd())
-        if "_ARGCOMPLETE" in os.environ:  # a shell asks for the words that can come next
-            args = import_module("refinenet_pl.cli.tab_completion").complete(COMMANDS)
-        name, options = split_command(args)
-        if name is None:
-            print(usage(options))
-            return 0
-        if name in SHORT_HELP and {"-h", "--help"} & {*options} and options[-1:] != ["all"]:
-            print(short_help(name, COMMANDS[name].summary))
-            return 0
-        if name in SHORT_HELP and not options:
-            raise UserError(f"{name} needs options: refinenet {name} {SHORT_HELP[name]}; see refinenet {name} --help")
-        check_config_files(options)
-        if name in SHORT_HELP and "--help" not in options:
-            check_settings(name, options)
-        keep_freed_memory()
-        return import_module(COMMANDS[name].module).run(name, options) or 0
+        return run_command(words)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # what reads the output has ended, such as `head`
@@ -135,6 +115,41 @@ def main(args: Sequence[str] | None = None) -> int:
         # A worker process wraps the message in its own traceback. The last message is the one for the user.
         print(f"refinenet: error: {str(told).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
         return told.status
+
+
+def run_command(words: list[str]) -> int:
+    """Run a command, or print the help that is asked for.
+
+    Args:
+        words: The command and its options.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: The command, a key, a file or the environment is wrong.
+    """
+    check_surroundings(words)
+    # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a
+    # file there cannot take the place of an installed package.
+    if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
+        sys.path.append(os.getcwd())
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for the words that can come next
+        words = import_module("refinenet_pl.cli.tab_completion").complete(COMMANDS)
+    name, options = split_command(words)
+    if name is None:
+        print(usage(options))
+        return 0
+    if name in SHORT_HELP and {"-h", "--help"} & {*options} and options[-1:] != ["all"]:
+        print(short_help(name, COMMANDS[name].summary))
+        return 0
+    if name in SHORT_HELP and not options:
+        raise UserError(f"{name} needs options: refinenet {name} {SHORT_HELP[name]}; see refinenet {name} --help")
+    check_config_files(options)
+    if name in SHORT_HELP and "--help" not in options:
+        check_settings(name, options)
+    keep_freed_memory()
+    return import_module(COMMANDS[name].module).run(name, options) or 0
 
 
 def explain(error: Exception) -> UserError | None:

@@ -25,10 +25,10 @@ def arguments(name: str) -> dict[str, str] | None:
     node = find_class(name)
     if node is None:
         return None
-    constructor = next((item for item in node.body if _is_constructor(item)), None)
+    functions = (item for item in node.body if isinstance(item, ast.FunctionDef))
+    constructor = next((item for item in functions if item.name == "__init__"), None)
     if constructor is None:
-        fields = {item.target.id: _text(item.annotation) for item in node.body if _is_field(item)}
-        return _inherited(node, fields if is_dataclass(name) else {})
+        return _inherited(node, _fields(node) if is_dataclass(name) else {})
     given = constructor.args
     named = {each.arg: _text(each.annotation) for each in [*given.posonlyargs, *given.args, *given.kwonlyargs]}
     named.pop("self", None)
@@ -74,12 +74,9 @@ def _inherited(node: ast.ClassDef, named: dict[str, str]) -> dict[str, str] | No
     return named
 
 
-def _is_constructor(item: ast.stmt) -> bool:
-    return isinstance(item, ast.FunctionDef) and item.name == "__init__"
-
-
-def _is_field(item: ast.stmt) -> bool:
-    return isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+def _fields(node: ast.ClassDef) -> dict[str, str]:
+    annotated = (item for item in node.body if isinstance(item, ast.AnnAssign))
+    return {ast.unparse(item.target): _text(item.annotation) for item in annotated}
 
 
 def _text(annotation: ast.expr | None) -> str:

@@ -15,7 +15,7 @@ PATIENCE = 5.0
 TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def check_hub(encoder_name: str, weights: str | bool) -> None:
+def check_hub(encoder_name: str, weights: object) -> None:
     """Check that the weights of an encoder are in the cache, or that the hub answers.
 
     Args:
@@ -41,7 +41,7 @@ def check_hub(encoder_name: str, weights: str | bool) -> None:
     )
 
 
-def _place(encoder_name: str, weights: str | bool) -> tuple[str, str | None, Iterable[str]] | None:
+def _place(encoder_name: str, weights: object) -> tuple[str, str | None, Iterable[str]] | None:
     """Return the repository of the weights, its revision and the names that the file can have."""
     if encoder_name.startswith("tu-"):
         config = timm.get_pretrained_cfg(encoder_name.removeprefix("tu-"))
