@@ -78,7 +78,7 @@ def results(run: Path) -> dict:
 def assert_same_metrics(first: Path, second: Path) -> None:
     """Compare all but time and configuration."""
     one, other = results(first), results(second)
-    for key in ("seconds", "config"):
+    for key in ("seconds", "config", "origin"):
         del one[key], other[key]
     assert one == other
     with np.load(RunFolder(first).per_image) as one_file, np.load(RunFolder(second).per_image) as other_file:

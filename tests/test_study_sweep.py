@@ -129,11 +129,13 @@ def test_factor_name_is_refused(tmp_path):
 
 
 def test_agents_run_has_its_given_id(tmp_path, monkeypatch):
-    for name, value in {"MODE": "offline", "SWEEP_ID": "sweep1", "RUN_ID": "given1", "DIR": str(tmp_path)}.items():
+    given = {"MODE": "offline", "SWEEP_ID": "sweep1", "RUN_ID": "given1", "DIR": str(tmp_path), "NAME": "mine"}
+    for name, value in given.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     done = refinenet_process(
         tmp_path, "fit", *fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs"), "--trainer.max_epochs=1",
         "--trainer.logger=WandbLogger", "--trainer.logger.project=trial",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert read_offline_run(only_run(tmp_path / "runs") / "wandb")["id"] == "given1"
+    logged = read_offline_run(only_run(tmp_path / "runs") / "wandb")
+    assert (logged["id"], logged["name"]) == ("given1", "mine")
