@@ -235,8 +235,8 @@ def callback(name: str, **arguments: Any) -> dict[str, Any]:
     return {"trainer": {"callbacks": [{"class_path": f"pytorch_lightning.callbacks.{name}", "init_args": arguments}]}}
 
 
-def logger(name: str, **arguments: Any) -> dict[str, Any]:
-    return {"trainer": {"logger": {"class_path": f"pytorch_lightning.loggers.{name}", "init_args": arguments}}}
+def logger(kind: str, /, **arguments: Any) -> dict[str, Any]:
+    return {"trainer": {"logger": {"class_path": f"pytorch_lightning.loggers.{kind}", "init_args": arguments}}}
 
 
 def wandb(**arguments: Any) -> dict[str, Any]:

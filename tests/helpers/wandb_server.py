@@ -1,4 +1,4 @@
-"""A server that takes what `wandb sync` uploads, as far as W&B's own does, and keeps the history of one run."""
+"""A server that takes what W&B uploads, as far as its own does: one run by `wandb sync`, and reports."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Server(ThreadingHTTPServer):
-    """Keeps the rows and the summary of a run, and the name of the run."""
+    """Keeps id, rows and summary of a run, and the reports."""
 
     daemon_threads = True
 
@@ -19,6 +19,7 @@ class Server(ThreadingHTTPServer):
         self.run: str | None = None
         self.history: list[str] = []
         self.summary = "{}"
+        self.reports: list[dict[str, Any]] = []
 
     @property
     def url(self) -> str:
@@ -42,6 +43,27 @@ class Server(ThreadingHTTPServer):
             last = {"historyTail": json.dumps(self.history[-1:]), "summaryMetrics": self.summary}
             known = run | counts | last | {"config": "{}", "tags": [], "wandbConfig": '{"t": 1}'}
             return {"data": {"model": {**project, "bucket": known if self.run else None}}}
+        if "query Viewer" in query or "query GetDefaultEntity" in query:
+            return {
+                "data": {"viewer": {"id": "V", "entity": "e", "username": "u", "flags": "{}", "teams": {"edges": []}}}
+            }
+        if "query ProjectInternalId" in query:
+            return {"data": {"project": {"id": "P", "internalId": "UDpwOmU="}}}
+        if "query GetProjects" in query:
+            return {"data": {"models": {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}}}}
+        if "mutation CreateProject" in query:
+            created = {
+                "id": "P",
+                "name": variables["input"]["name"],
+                "entityName": "e",
+                "description": "",
+                "views": "{}",
+            }
+            return {"data": {"result": {"project": created, "model": created, "inserted": True}}}
+        if "mutation upsertView" in query:
+            self.reports.append(variables)
+            view = {"id": "VIEW", "name": "n", "spec": variables["spec"], "project": project | {"entityName": "e"}}
+            return {"data": {"upsertView": {"view": view, "inserted": True}}}
         return {"errors": [{"message": "unknown query"}]}
 
     def store(self, files: dict[str, Any]) -> None:
