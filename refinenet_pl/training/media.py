@@ -103,8 +103,14 @@ def log_pictures(logger: Logger, pictures: Mapping[str, Picture], preprocessing:
         logger.experiment.log({**images, STEP: step})
     elif isinstance(logger, TensorBoardLogger):
         for name, (masks, image) in pictures.items():
-            parts = [*([] if image is None else [image]), *(colorize(mask, colors) for mask in masks.values())]
-            logger.experiment.add_image(name, np.hstack(parts), step, dataformats="HWC")
+            shown = [*([] if image is None else [image]), *(colorize(mask, colors) for mask in masks.values())]
+            logger.experiment.add_image(name, side_by_side(shown), step, dataformats="HWC")
+
+
+def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return images [H, W, 3] of one size in a row, with white gaps of 8 pixels."""
+    gap = np.full((len(images[0]), 8, 3), 255, np.uint8)
+    return np.hstack([part for image in images for part in (gap, image)][1:])
 
 
 def log_confusion_matrix(logger: Logger, matrix: Sequence[Sequence[int]], class_names: list[str], step: int) -> None:
