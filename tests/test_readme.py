@@ -168,6 +168,8 @@ def test_every_experiment_is_named():
     for kind, page in {"recipes": "README.md", "datasets": "README.md", "studies": "docs/studies.md"}.items():
         for path in (ROOT / "experiments" / kind).glob("*.yaml"):
             assert f"`{path.stem}`" in PAGES[page], path
+    for path in (ROOT / "experiments" / "sweeps").glob("*.yaml"):
+        assert f"`experiments/sweeps/{path.name}`" in PAGES["docs/tracking.md"], path
 
 
 @pytest.mark.parametrize("option", inline(r"`(--(?:trainer|model|data)\.[\w.]+) ([\w-]+)`"))

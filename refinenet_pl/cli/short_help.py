@@ -54,7 +54,7 @@ OPTIONS = (
     Option("--trainer.max_epochs N", "length of the training", "7", ("fit",)),
     Option("--trainer.devices N", "number of GPUs", "1"),
     Option("--trainer.precision KIND", "bf16-mixed, 16-mixed or 32-true", "32-true"),
-    Option("--trainer.logger NAME", "WandbLogger, or false for none", "false", ("fit",)),
+    Option("--trainer.logger NAME", "WandbLogger, TensorBoardLogger, or false for neither", "false", ("fit",)),
     Option("--trainer.fast_dev_run BOOL", "one step of everything; nothing is written", "true", ("fit",)),
     Option("--pictures N", "validation samples to save as pictures", "2", WITH_DATA),
     Option("--threads N", "threads on a CPU (measured)", "2"),

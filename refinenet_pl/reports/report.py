@@ -10,13 +10,18 @@ from refinenet_pl.reports.latex import latex
 from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.page import page
 from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.wandb_report import check_wandb, upload
 from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.folders import study_folder
 from refinenet_pl.studies.loading import load_study
 
 
 def report(
-    study_file: str | Path, runs: str | Path = Path("runs"), output: str | Path | None = None, trust: bool = False
+    study_file: str | Path,
+    runs: str | Path = Path("runs"),
+    output: str | Path | None = None,
+    trust: bool = False,
+    wandb: bool = False,
 ) -> None:
     """Write report.md, report.csv, report.tex, report.html and the plots of a study's finished cells.
 
@@ -27,14 +32,18 @@ def report(
         runs: Folder of all runs.
         output: Folder to write to. The default is RUNS/STUDY/report.
         trust: Whether the runs' configurations may name any class, instead of those of this package and the study.
+        wandb: Whether to upload the tables and charts of the runs as a report of W&B too.
 
     Raises:
-        UserError: No cell has finished, a file cannot be read, or the folder cannot be written.
+        UserError: No cell has finished, a file cannot be read, or the folder cannot be written; or W&B's package for
+            reports is not installed, or the study does not log to W&B.
     """
     runs = Path(runs)
     study = with_added_seeds(load_study(Path(study_file)), runs)
     output = study_folder(runs, study) / "report" if output is None else Path(output)
     check_outputs([Output(output / "report.html", Path(study_file))], "--output")
+    if wandb:
+        check_wandb(study)
     assembled = assemble(summarize_study(study, runs), trust)
     texts = {
         "report.md": markdown(assembled),
@@ -52,3 +61,5 @@ def report(
     for line in filter(None, [*assembled.warnings, assembled.missing, *errors]):
         print(line)
     print(f"report: {output}/report.html ({len(contents['report.html']) / 1e6:.1f} MB), report.md, .csv, .tex, plots")
+    if wandb:
+        print(f"W&B report: {upload(study, texts['report.md'])}")

@@ -124,7 +124,8 @@ def _position(run: RunFolder) -> tuple[Position, str]:
     if run.metrics.is_file():
         with run.metrics.open(newline="", encoding="utf-8", errors="replace") as file:
             for row in csv.DictReader(file):
-                step = int(row["step"]) + 1 if (row.get("step") or "").isdecimal() else step
+                if (row.get("step") or "").isdecimal() and not row.get("final/miou"):
+                    step = int(row["step"]) + 1
                 miou = row.get("val/miou") or miou
     part = (run.read_history() or {"parts": [{}]})["parts"][-1]
     return Position(step, part.get("step") or 0, part.get("planned_steps")), percent(float(miou)) if miou else ""
