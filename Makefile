@@ -5,6 +5,7 @@
 #   make soak          kill and resume trainings for SOAK_MINUTES (30), and compare the weights
 #   make lint          ruff and mypy
 #   make docs          build the documentation site into site/
+#   make pictures      make the pictures in docs/images/, which trains for about five minutes
 #   make test-lowest   tests with the lowest versions of all dependencies
 PYTHON ?= python3
 LOWEST_PYTHON ?= 3.11
@@ -20,7 +21,7 @@ LOWEST_TESTS ?= tests/test_cli_basics.py tests/test_cli_runs.py tests/test_confu
 
 SOAK_MINUTES ?= 30
 
-.PHONY: quickstart test test-slow test-lowest lint docs soak
+.PHONY: quickstart test test-slow test-lowest lint docs pictures soak
 
 quickstart: .venv/installed
 	$(BIN)/refinenet fit --config experiments/datasets/scenes.yaml --config experiments/recipes/quickstart.yaml
@@ -43,6 +44,9 @@ lint: .venv/developer
 docs: .venv/docs
 	$(BIN)/python -m mkdocs build --strict
 
+pictures: .venv/installed
+	$(BIN)/python docs/make_pictures.py
+
 # UV_TORCH_BACKEND=cpu takes PyTorch's CPU builds, where their index can be reached.
 test-lowest: .venv/developer
 	$(BIN)/python -m pip install 'uv>=0.8'
@@ -52,7 +56,7 @@ test-lowest: .venv/developer
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS)
 
 .venv/installed: pyproject.toml
-	@echo "Installing into .venv: 6 GB with CUDA, about 1 GB if it already has a CPU build of PyTorch (see README.md)."
+	@echo "Installing into .venv: 6 GB with CUDA, 1.3 GB if it already has a CPU build of PyTorch (see README.md)."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --upgrade pip
 	$(BIN)/python -m pip install --editable .

@@ -95,8 +95,9 @@ def exported(tmp_path_factory, weights):
 def test_python_runs(page, block, weights, exported, tmp_path, monkeypatch):
     make_camvid(tmp_path / "data" / "camvid")
     (tmp_path / "refinenet.onnx").symlink_to(exported)
-    (tmp_path / "runs" / "voc_refinenet").mkdir(parents=True)
-    (tmp_path / "runs" / "voc_refinenet" / "RUN").symlink_to(weights)
+    for run in ("voc_refinenet/RUN", "scenes_quickstart/TIME"):
+        (tmp_path / "runs" / run).parent.mkdir(parents=True)
+        (tmp_path / "runs" / run).symlink_to(weights)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     exec(compile(block, page, "exec"), {})

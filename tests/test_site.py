@@ -1,5 +1,6 @@
 """The site: it builds without warnings, loads nothing from other servers, and documents all that packages export."""
 
+import ast
 import os
 import re
 import subprocess
@@ -45,3 +46,19 @@ def test_exported_names_are_documented(site):
     documented = set(re.findall(r'id="refinenet_pl\.(?:\w+\.)*(\w+)"', text))
     exported = {name for package in PACKAGES for name in import_module(package).__all__}
     assert exported <= documented
+
+
+def test_messages_of_the_troubleshooting_page_exist():
+    """A part of each quoted message is in the sources. What is formatted, such as numbers, is left out."""
+    texts = [
+        node.value
+        for path in (ROOT / "refinenet_pl").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^> `(.*)`$", page, flags=re.MULTILINE)
+    assert len(messages) > 15
+    for message in messages:
+        parts = [part for part in re.split(r"…|\d+| \(|; ", message) if len(part) >= 12]
+        assert any(part in text for part in parts for text in texts), message
