@@ -41,6 +41,21 @@ def test_figures_are_those_of_the_results(rows):
         assert row["covers"] == "seeds and images"
 
 
+def test_figures_of_the_recipes_page(rows):
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    scenes = [100 * miou for miou in mious(RESULTS / "studies/initial_weights_scenes", "initial-weights-identity_*")]
+    assert f"{np.mean(scenes):.2f} ± {np.std(scenes, ddof=1):.2f} % mean IoU" in page
+    (row,) = [row for row in rows if row["result"].endswith("scenes") and row["row"] == "identity"]
+    assert "{} min {} s".format(*divmod(int(row["training_seconds"]), 60)) in page
+    (camvid,) = [row for row in rows if row["result"] == "camvid_lightweight_mobilenetv2"]
+    assert f"{100 * float(camvid['miou']):.2f} % in 38 minutes" in page
+    steps = csv.DictReader((RESULTS / "benchmarks" / "training.csv").open(encoding="utf-8"))
+    ours = [step for step in steps if step["variant"] in ("32-true", "bf16-mixed")]
+    assert len(ours) == 6
+    for step in ours:
+        assert f"{float(step['seconds']):.2f} s and {float(step['peak_memory_mb']) / 1000:.1f} GB" in page
+
+
 @pytest.mark.slow
 def test_cheapest_study_is_reproduced(rows, tmp_path):
     """One seed of each row, trained again, is where another seed of the committed row would be."""

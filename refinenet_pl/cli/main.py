@@ -106,7 +106,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 141
     except Interrupted as interruption:
         if interruption.status:  # else the first process tells it
-            print(f"refinenet: {interruption}", file=sys.stderr)
+            print(f"refinenet: {interruption.tell()}", file=sys.stderr)
         return interruption.status
     except Exception as error:
         told = error if isinstance(error, UserError) else explain(error)
