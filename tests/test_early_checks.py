@@ -94,6 +94,7 @@ def test_missing_images_are_told(tmp_path):
     [
         [f"--model.network={Shallow.__module__}.Shallow", "--model.network.anything=3"],
         ["--model.network=segmentation_models_pytorch.Unet", "--model.network.encoder_depth=3"],
+        ["--ckpt_path=.", "--model.network.encoder_weights=folder/gone.pth"],
         ["--ckpt_path=.", "--model.loss.gamma=2", "--model.optimizer.betas=[0.9,0.99]"],  # the run's classes
         ["--model.loss=torch.nn.CrossEntropyLoss", "--model.loss.ignore_index=255"],
         ["--trainer.callbacks+=EMA", "--trainer.callbacks.decay=0.9", "--trainer.devices", "-1"],

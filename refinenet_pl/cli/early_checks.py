@@ -217,7 +217,8 @@ def check_paths(given: Mapping[str, Setting], classes: Mapping[str, str]) -> Non
     Raises:
         UserError: One is missing.
     """
-    for key in ("ckpt_path", *WEIGHT_FILES):
+    # A checkpoint replaces the weights that its training started from: their files may be gone.
+    for key in ("ckpt_path",) if "ckpt_path" in given else WEIGHT_FILES:
         setting = given.get(key)
         if setting and _is_path(setting.value) and not expand(setting.value, key).exists():
             raise UserError(f"{setting.source}: no file {setting.value}; expected a file or a folder that exists")
