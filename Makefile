@@ -56,7 +56,7 @@ test-lowest: .venv/developer
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS)
 
 .venv/installed: pyproject.toml
-	@echo "Installing into .venv: 6 GB with CUDA, 1.3 GB if it already has a CPU build of PyTorch (see README.md)."
+	@echo "Installing into .venv: 6 GB with CUDA, 1.5 GB if it already has a CPU build of PyTorch (see README.md)."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --upgrade pip
 	$(BIN)/python -m pip install --editable .

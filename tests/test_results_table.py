@@ -56,6 +56,26 @@ def test_figures_of_the_recipes_page(rows):
         assert f"{float(step['seconds']):.2f} s and {float(step['peak_memory_mb']) / 1000:.1f} GB" in page
 
 
+@pytest.mark.parametrize(
+    ("file", "column", "figures"),
+    [
+        ("inference", "seconds", ["4.78 s", "0.90 s"]),
+        ("exported", "seconds", ["67 ms", "243 ms"]),
+        ("input", "images_per_second", ["77 ms", "6.2 ms"]),
+        ("evaluation", "seconds", ["3.6 ms"]),
+    ],
+)
+def test_figures_of_the_benchmarks_page(file, column, figures):
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    rows = list(csv.DictReader((RESULTS / "benchmarks" / f"{file}.csv").open(encoding="utf-8")))
+    seconds = [float(row[column]) if column == "seconds" else 1 / float(row[column]) for row in rows]
+    for figure in figures:
+        assert figure in page
+        value, unit = figure.split()
+        digits = len(value.partition(".")[2])
+        assert value in [f"{second * {'s': 1, 'ms': 1000}[unit]:.{digits}f}" for second in seconds]
+
+
 @pytest.mark.slow
 def test_cheapest_study_is_reproduced(rows, tmp_path):
     """One seed of each row, trained again, is where another seed of the committed row would be."""

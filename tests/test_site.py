@@ -48,6 +48,13 @@ def test_exported_names_are_documented(site):
     assert exported <= documented
 
 
+def test_pictures_are_small_and_shown():
+    pages = "".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.stat().st_size < 200_000, picture
+        assert f"images/{picture.name})" in pages, picture
+
+
 def test_messages_of_the_troubleshooting_page_exist():
     """A part of each quoted message is in the sources. What is formatted, such as numbers, is left out."""
     texts = [

@@ -27,7 +27,7 @@ Files and PIL images are turned upright by their EXIF orientation.
 class Segmenter:
     """Segments images of any size.
 
-    Example:
+    Examples:
         >>> segmenter = refinenet_pl.load("runs/camvid").to("cuda")
         >>> segmenter.predict("street.jpg")  # class indices, uint8 [H, W]
         >>> segmenter.overlay("street.jpg").save("overlay.png")
