@@ -123,8 +123,9 @@ class Inference:
                     for position, (rows, columns) in enumerate(batch)
                     for index in range(count)
                 ]
-                for index, window in found if see else ():
-                    see(index, window)
+                if see is not None:
+                    for index, window in found:
+                        see(index, window)
                 yield found
                 del logits, found  # free them before the next batch
 

@@ -39,9 +39,9 @@ def wandb_report(study: Study, text: str) -> "Report":
     from wandb_workspaces import expr
     from wandb_workspaces.reports import v2
 
-    project, entity = logger_argument(study, "project"), logger_argument(study, "entity")
-    account = {} if entity is None else {"entity": entity}  # else that of the login
-    report = v2.Report(project=project, title=study.name[:128], width="fluid", **account)
+    project = logger_argument(study, "project") or ""
+    report = v2.Report(project=project, title=study.name[:128], width="fluid")
+    report.entity = logger_argument(study, "entity") or report.entity  # by default that of the login
     mine = [expr.Config("study") == study.name]
     runs = v2.Runset(project=project, entity=report.entity, name=study.name, filters=mine)
     curves = [v2.LinePlot(title=name, x=STEP, y=[name]) for name in CURVES]

@@ -68,7 +68,7 @@ class TrainingCosts(Callback):
         self.started = self.last_step = self.last_logged = time.perf_counter()
         self.steps = trainer.global_step
 
-    def on_train_batch_end(  # type: ignore[override]
+    def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: dict[str, Any], *_: Any
     ) -> None:
         """Time an optimizer step, which spans several batches if gradients are accumulated."""

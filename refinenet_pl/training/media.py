@@ -103,8 +103,8 @@ def log_pictures(logger: Logger, pictures: Mapping[str, Picture], preprocessing:
         logger.experiment.log({**images, STEP: step})
     elif isinstance(logger, TensorBoardLogger):
         for name, (masks, image) in pictures.items():
-            shown = [*([] if image is None else [image]), *(colorize(mask, colors) for mask in masks.values())]
-            logger.experiment.add_image(name, side_by_side(shown), step, dataformats="HWC")
+            parts = [*([] if image is None else [image]), *(colorize(mask, colors) for mask in masks.values())]
+            logger.experiment.add_image(name, side_by_side(parts), step, dataformats="HWC")
 
 
 def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -122,7 +122,7 @@ def log_confusion_matrix(logger: Logger, matrix: Sequence[Sequence[int]], class_
         cells = [[a, b, round(shares[i, j], 2)] for i, a in enumerate(class_names) for j, b in enumerate(class_names)]
         chart = wandb.plot_table(
             "wandb/confusion_matrix/v1",
-            wandb.Table(columns=columns, data=cells),
+            wandb.Table(columns=[*columns], data=cells),
             dict(zip(columns, columns, strict=True)),
             {"title": "Confusion matrix, % of each target class"},
         )

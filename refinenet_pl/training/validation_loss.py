@@ -25,6 +25,7 @@ class ValidationLoss(Metric):
     full_state_update = False
     higher_is_better = False
     is_differentiable = False
+    sums: Tensor
     pixels: Tensor
 
     def __init__(self, resolution: str) -> None:
