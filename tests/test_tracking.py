@@ -157,13 +157,15 @@ class LossOfLastValidation(pl.Callback):
     """Computes the loss of each validation sample alone, and weights it by the labeled pixels."""
 
     def __init__(self, side: int | None, loss: nn.Module) -> None:
-        self.side, self.loss = side, loss
+        self.side = side
+        self.losses: Any = loss.losses
         self.found: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         sums, pixels = torch.zeros(3), 0
-        for sample in trainer.val_dataloaders.dataset:
+        loader: Any = trainer.val_dataloaders
+        for sample in loader.dataset:
             for image, target in tiles(sample, self.side):
                 if pl_module.loss_resolution == "label":
                     logits = pl_module(image)
@@ -175,7 +177,7 @@ class LossOfLastValidation(pl.Callback):
                     ]
                     target = target[:, centers[0]][:, :, centers[1]]
                 labeled = int((target != IGNORE_INDEX).sum())
-                both = [self.loss.losses[0](logits, target), 0.5 * self.loss.losses[1](logits, target)]
+                both = [self.losses[0](logits, target), 0.5 * self.losses[1](logits, target)]
                 sums += labeled * torch.stack([sum(both), *both])
                 pixels += labeled
         self.found = dict(zip(("val/loss", "val/loss/CrossEntropy", "val/loss/Dice"), sums / pixels, strict=True))
