@@ -158,7 +158,8 @@ def test_resumed_parts_sync_to_one_run(resumed):
     environment = os.environ | {"WANDB_API_KEY": "0" * 40}
     with wandb_server() as server:
         command = [sys.executable, "-m", "wandb", "sync", resumed / "wandb"]
-        done = subprocess.run(command, env=environment | {"WANDB_BASE_URL": server.url}, capture_output=True, text=True)
+        environment["WANDB_BASE_URL"] = server.url
+        done = subprocess.run(command, env=environment, cwd=resumed.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert server.run == first["id"]
     assert [row["_step"] for row in server.rows] == list(range(len(first["history"]) + len(second["history"])))
