@@ -197,22 +197,3 @@ def test_one_seed_gives_the_same_weights(fake_camvid, tmp_path, monkeypatch):
         assert refinenet(monkeypatch, "fit", *fit_options(fake_camvid, runs), *workers) == 0
         weights.append(torch.load(RunFolder(only_run(runs)).last_checkpoint)["state_dict"])
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-
-
-def test_resume_continues_in_its_folder(fake_camvid, tmp_path, monkeypatch):
-    options = fit_options(fake_camvid, tmp_path / "whole")
-    assert refinenet(monkeypatch, "fit", *options, "--trainer.max_epochs=2") == 0
-    # The same run, stopped after its first epoch; the schedule still covers two.
-    options[options.index(f"--runs={tmp_path / 'whole'}")] = f"--runs={tmp_path / 'parts'}"
-    stopped = ["--trainer.max_epochs=2", "--trainer.max_time=00:00:00:00"]
-    assert refinenet(monkeypatch, "fit", *options, *stopped, "--trainer.min_epochs=1") == 0
-    part = RunFolder(only_run(tmp_path / "parts"))
-    resume = ["--ckpt_path", str(part.last_checkpoint), "--trainer.max_time=null"]
-    assert refinenet(monkeypatch, "fit", *resume) == 0
-    assert only_run(tmp_path / "parts") == part.path
-    rates = []
-    for run in (RunFolder(only_run(tmp_path / "whole")), part):
-        rows = list(csv.DictReader(run.metrics.open()))
-        rates.append([row["lr"] for row in rows if row["lr"]])
-    assert rates[0] == rates[1]
-    assert len(rates[0]) == 4

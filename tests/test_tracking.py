@@ -66,7 +66,7 @@ def runs(fake_camvid: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         with SummaryWriter(str(run.tensorboard)) as writer:
             writer.add_scalar("train/loss", 99.0, STALE_STEP)
         assert refinenet(patch, "fit", "--ckpt_path", run.last_checkpoint, "--trainer.max_time=null") == 0
-    return {"whole": RunFolder(only_run(folder / "whole")), "parts": run}
+    return {"whole": RunFolder(only_run(folder / "whole")), "parts": RunFolder(only_run(folder / "parts"))}
 
 
 def test_resumed_metrics_are_those_of_a_whole_run(runs):

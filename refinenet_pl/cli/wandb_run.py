@@ -40,7 +40,7 @@ def set_up_wandb(logger: Namespace, experiment: str, start: Start) -> None:
     arguments.log_model = False  # log_best_checkpoint does it, also offline
     _check_variables()
     _check_project(arguments.project)
-    _start_offline_without_server(start.folder, arguments.offline)
+    _choose_mode(start.folder, arguments.offline)
 
 
 def _check_variables() -> None:
@@ -62,7 +62,7 @@ def _check_project(project: str | None) -> None:
 
 
 @rank_zero_only
-def _start_offline_without_server(folder: RunFolder, offline: bool) -> None:
+def _choose_mode(folder: RunFolder, offline: bool) -> None:
     """Let the run stay offline if W&B cannot be reached, and print how to upload an offline run."""
     folder.path.mkdir(parents=True, exist_ok=True)  # W&B writes elsewhere if the folder does not exist
     settings = wandb.setup().settings  # with the environment and the user's own settings
