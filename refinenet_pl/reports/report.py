@@ -4,12 +4,12 @@ from pathlib import Path
 
 from refinenet_pl.files import atomic_write
 from refinenet_pl.outputs import Output, check_outputs
-from refinenet_pl.reports.assemble import assemble
+from refinenet_pl.reports.assemble import Report, assemble
 from refinenet_pl.reports.csv_table import csv_table
 from refinenet_pl.reports.latex import latex
 from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.page import page
-from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
 from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.folders import study_folder
 from refinenet_pl.studies.loading import load_study
@@ -35,7 +35,16 @@ def report(
     study = with_added_seeds(load_study(Path(study_file)), runs)
     output = study_folder(runs, study) / "report" if output is None else Path(output)
     check_outputs([Output(output / "report.html", Path(study_file))], "--output")
-    assembled = assemble(summarize_study(study, runs), trust)
+    write_report(assemble(summarize_study(study, runs), trust), output)
+
+
+def write_report(assembled: Report, output: Path) -> None:
+    """Write the files of a report, and print what is missing.
+
+    Args:
+        assembled: The report.
+        output: The folder.
+    """
     texts = {
         "report.md": markdown(assembled),
         "report.csv": csv_table(assembled),
