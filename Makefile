@@ -4,6 +4,8 @@
 #   make test-slow     the tests that take minutes
 #   make soak          kill and resume trainings for SOAK_MINUTES (30), and compare the weights
 #   make lint          ruff and mypy
+#   make docs          build the documentation site into site/
+#   make pictures      make the pictures in docs/images/, which trains for about five minutes
 #   make test-lowest   tests with the lowest versions of all dependencies
 PYTHON ?= python3
 LOWEST_PYTHON ?= 3.11
@@ -19,7 +21,7 @@ LOWEST_TESTS ?= tests/test_cli_basics.py tests/test_cli_runs.py tests/test_confu
 
 SOAK_MINUTES ?= 30
 
-.PHONY: quickstart test test-slow test-lowest lint soak
+.PHONY: quickstart test test-slow test-lowest lint docs pictures soak
 
 quickstart: .venv/installed
 	$(BIN)/refinenet fit --config experiments/datasets/scenes.yaml --config experiments/recipes/quickstart.yaml
@@ -39,6 +41,12 @@ lint: .venv/developer
 	$(BIN)/mypy refinenet_pl
 	$(BIN)/mypy --allow-untyped-defs --allow-incomplete-defs --allow-any-generics --no-strict-equality tests
 
+docs: .venv/docs
+	$(BIN)/python -m mkdocs build --strict
+
+pictures: .venv/installed
+	$(BIN)/python docs/make_pictures.py
+
 # UV_TORCH_BACKEND=cpu takes PyTorch's CPU builds, where their index can be reached.
 test-lowest: .venv/developer
 	$(BIN)/python -m pip install 'uv>=0.8'
@@ -48,10 +56,14 @@ test-lowest: .venv/developer
 	.venv-lowest/bin/python -m pytest $(LOWEST_TESTS)
 
 .venv/installed: pyproject.toml
-	@echo "Installing into .venv: 6 GB with CUDA, about 1 GB if it already has a CPU build of PyTorch (see README.md)."
+	@echo "Installing into .venv: 6 GB with CUDA, 1.5 GB if it already has a CPU build of PyTorch (see README.md)."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --upgrade pip
 	$(BIN)/python -m pip install --editable .
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --editable '.[docs]'
 	touch $@
 
 .venv/developer: .venv/installed

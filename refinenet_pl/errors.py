@@ -1,5 +1,6 @@
 """The exceptions whose messages are printed without a traceback."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 
@@ -30,8 +31,14 @@ class Interrupted(Exception):
     Args:
         message: What stopped it, and how to go on.
         status: Exit status of the command.
+        afterwards: Called by `tell`, once the state of the run is saved; its text ends the message.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, afterwards: Callable[[], str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.afterwards = afterwards
+
+    def tell(self) -> str:
+        """Return the message. Call it when the command ends."""
+        return str(self) if self.afterwards is None else f"{self}; {self.afterwards()}"

@@ -102,6 +102,11 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's event files, if the training logs to it."""
+        return self.path / "tensorboard"
+
+    @property
     def history(self) -> Path:
         """The id of the run, and one entry for each time that it was started or resumed."""
         return self.path / "history.json"

@@ -1,7 +1,8 @@
 """Numbers and lists as people read them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 
 
 def join(values: Iterable[object], limit: int | None = None) -> str:
@@ -49,3 +50,17 @@ def markdown_text(text: str) -> str:
 def plural(number: int, noun: str) -> str:
     """A number with its noun, such as "1 group" or "3 groups"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def nearest(name: str, names: Collection[str], prefix: str = "") -> str:
+    """Return a question that names the most similar of `names`, or nothing if none is similar.
+
+    Args:
+        name: What was found.
+        names: What there is.
+        prefix: What stands before the name in the question.
+    """
+    # The words `model`, `data` and `trainer` alone would not be near to their options.
+    sections = {".".join(word.split(".")[:-1]) for word in names if "." in word}
+    similar = get_close_matches(name, [*names, *sections], n=1)
+    return f"; did you mean {prefix}{similar[0]}?" if similar else ""

@@ -1,8 +1,7 @@
-"""Pictures and predictions: the files, and what W&B gets."""
+"""The files of pictures and predictions."""
 
 from pathlib import Path
 from typing import Any
-from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
@@ -10,10 +9,8 @@ from helpers.fake_data import PALETTE
 from helpers.probes import predict
 from helpers.tiny_fit import CLASSES, SQUARE, TinyData, tiny_sample, tiny_task, tiny_trainer
 from PIL import Image
-from pytorch_lightning.loggers import WandbLogger
 from torch.utils.data import DataLoader
 
-from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.data.loaders import evaluation_loader
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import overlay, panel
@@ -68,31 +65,6 @@ def test_predictions_never_lie_outside(tmp_path: Path):
     with pytest.raises(UserError, match=r"'\.\./\.\./labels\.png': cannot be the name of a file in .*out"):
         trainer.predict(tiny_task(), DataLoader([sample], batch_size=None))  # type: ignore[arg-type]
     assert not list(tmp_path.rglob("labels*"))
-
-
-def test_wandb_gets_one_panel_per_validation(tmp_path: Path):
-    logger = create_autospec(WandbLogger, instance=True)
-    task, data = tiny_task(), TinyData()
-    options: dict[str, Any] = {"max_epochs": 2, "num_sanity_val_steps": 2, "logger": logger}
-    tiny_trainer(tmp_path, callbacks=[PictureWriter(count=2)], **options).fit(task, datamodule=data)
-    assert logger.log_image.call_count == 2
-    (key, images), options = logger.log_image.call_args
-    assert key == "predictions"
-    assert options["caption"] == ["s10", "s11"]
-    names = dict(enumerate(CLASSES.names)) | {IGNORE_INDEX: "ignored"}
-    for image, masks, sample in zip(images, options["masks"], data.splits["val"][:2], strict=True):
-        height, width = sample["mask"].shape
-        target, prediction = (masks[kind]["mask_data"] for kind in ("target", "prediction"))
-        np.testing.assert_array_equal(image[:height, :width], pixels(sample))
-        np.testing.assert_array_equal(target[:height, :width], sample["mask"])
-        np.testing.assert_array_equal(prediction[:height, :width], predict(task, sample))
-        assert image.shape == (65, 97, 3)  # the samples have different sizes; W&B panels need one size
-        assert target.shape == prediction.shape == (65, 97)
-        assert (image[height:] == IGNORE_INDEX).all()
-        assert (target[height:] == IGNORE_INDEX).all()
-        assert (prediction[:, width:] == IGNORE_INDEX).all()
-        assert target.dtype == prediction.dtype == np.uint8
-        assert masks["target"]["class_labels"] == masks["prediction"]["class_labels"] == names
 
 
 def test_predictions_are_masks_and_overlays(tmp_path: Path):

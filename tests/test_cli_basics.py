@@ -34,7 +34,7 @@ def test_missing_dataset_is_a_message(tmp_path):
     done = refinenet_process(tmp_path, "fit", *fit_options(tmp_path / "nowhere", tmp_path / "runs"))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert f"refinenet: error: {tmp_path}/nowhere" in done.stderr
+    assert f"refinenet: error: --data.root: no folder {tmp_path}/nowhere; give" in done.stderr
 
 
 def test_broken_file_in_worker_is_a_message(tmp_path):

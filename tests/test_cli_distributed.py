@@ -10,9 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.commands import fit_options, only_run, refinenet, refinenet_process
 from helpers.fake_data import make_camvid, make_voc
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn.functional import cross_entropy
 
+from refinenet_pl import load
+from refinenet_pl.images import read_image
 from refinenet_pl.runs import RunFolder
 
 ARRAYS = ("class_names", "names", "image", "true", "predicted", "pixels")
@@ -41,6 +47,7 @@ def two_process_run(voc, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     encoder = ["--model.network.encoder_name=tu-test_efficientnet.r160_in1k", "--model.network.encoder_depth=4"]
     options = [*fit_options(voc, runs, "VOCDataModule"), *encoder, "--model.network.decoder_channels=[16,16,16]"]
+    options.append("--trainer.logger=TensorBoardLogger")
     run_with_two("fit", runs, *options, "--trainer.max_epochs=1", "--data.skip_broken=1")
     return only_run(runs)
 
@@ -78,7 +85,7 @@ def results(run: Path) -> dict:
 def assert_same_metrics(first: Path, second: Path) -> None:
     """Compare all but time and configuration."""
     one, other = results(first), results(second)
-    for key in ("seconds", "config"):
+    for key in ("seconds", "config", "origin"):
         del one[key], other[key]
     assert one == other
     with np.load(RunFolder(first).per_image) as one_file, np.load(RunFolder(second).per_image) as other_file:
@@ -124,6 +131,25 @@ def test_fit_logs_match_one_process(two_process_run, validated_with_one):
         assert float(within_fit[f"val/{key}"]) == pytest.approx(found[key], abs=1e-6)
     for name, iou in found["per_class_iou"].items():
         assert float(within_fit[f"val/iou/{name}"]) == pytest.approx(iou, abs=1e-6), name
+
+
+def test_fit_logs_loss_and_pictures_of_all_images(two_process_run, voc):
+    segmenter, sums = load(two_process_run), torch.zeros(2)
+    for name in "efg":
+        image = read_image(voc / f"VOCdevkit/VOC2012/JPEGImages/{name}.jpg")
+        mask = np.asarray(Image.open(voc / f"VOCdevkit/VOC2012/SegmentationClass/{name}.png"))
+        target = torch.from_numpy(mask).long()[None]
+        with torch.no_grad():
+            logits = segmenter.network(segmenter.normalized(image[None]))
+        pixels = int((target != 255).sum())
+        sums += torch.tensor([pixels * float(cross_entropy(logits, target, ignore_index=255)), pixels])
+    with RunFolder(two_process_run).metrics.open() as file:
+        (within_fit,) = [row for row in csv.DictReader(file) if row["val/miou"]]
+    assert float(within_fit["val/loss"]) == pytest.approx(float(sums[0] / sums[1]), rel=1e-5)
+    events = EventAccumulator(str(RunFolder(two_process_run).tensorboard))
+    events.Reload()
+    shown = {f"{kind}/{name}" for kind in ("pictures", "predictions") for name in "efg"}
+    assert set(events.Tags()["images"]) == {*shown, "final/confusion_matrix"}
 
 
 def start_endless_fit(data: Path, folder: Path, *options: str) -> tuple[subprocess.Popen[str], int]:

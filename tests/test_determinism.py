@@ -20,7 +20,7 @@ OPTIONS = (  # those of `trained_run`
 
 def figures(run: RunFolder) -> dict[str, Any]:
     """Everything in results.json but time and configuration."""
-    return {key: value for key, value in run.read_results().items() if key not in ("seconds", "config")}
+    return {key: value for key, value in run.read_results().items() if key not in ("seconds", "config", "origin")}
 
 
 def assert_same(first: RunFolder, second: RunFolder) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.networks import encoders
 from refinenet_pl.networks.encoders import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -198,6 +199,7 @@ def test_failed_download_names_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("no connection")
 
+    monkeypatch.setattr(encoders, "check_hub", lambda *_: None)  # the server answers, and the download fails
     monkeypatch.setattr(smp.encoders, "get_encoder", offline)
     monkeypatch.setattr(smp.encoders, "get_preprocessing_params", offline)
     for call in (lambda: make_encoder("resnet18", 3, 5, "imagenet"), lambda: pixel_statistics("resnet18", "imagenet")):
@@ -212,6 +214,7 @@ def test_pixel_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pixel_statistics("mobilenet_v2", "folder/mobilenet.pth") == imagenet
     for weights in (None, True, "folder/lite.pth"):
         assert pixel_statistics("tu-tf_efficientnet_lite0", weights) == half
+    monkeypatch.setattr(encoders, "check_hub", lambda *_: None)
     monkeypatch.setattr(smp.encoders, "get_preprocessing_params", lambda *_: {"mean": [0.5] * 3, "std": [0.5] * 3})
     assert pixel_statistics("inceptionv4", "imagenet") == half
 

@@ -9,13 +9,17 @@ SLURM = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "S
 
 ROWS = [
     BadInput(
-        "unknown option", "fit {fit} --data.rooot=x", ("CamVidDataModule has no option 'rooot'", "did you mean root?")
+        "unknown option",
+        "fit {fit} --data.rooot=x",
+        ("CamVidDataModule has no option 'rooot'", "did you mean --data.root?"),
     ),
-    BadInput("unknown section", "fit {fit} --trainr.max_epochs=3", ("did you mean --trainer.max_epochs?",)),
+    BadInput("unknown section", "fit {fit} --trainr.max_epochs=3", ("no option 'trainr'", "did you mean --trainer?")),
+    BadInput("abbreviated option", "fit {fit} --trainer.max_epoch=3", ("'max_epoch'", "mean --trainer.max_epochs?")),
     BadInput(
-        "abbreviated option", "fit {fit} --trainer.max_epoch=3", ("--trainer.max_epoch=3", "--trainer.max_epochs?")
+        "unknown argument of a class",
+        "fit {fit} --model.network.encoder_nam=x",
+        ("did you mean --model.network.encoder_name?",),
     ),
-    BadInput("unknown argument of a class", "fit {fit} --model.network.encoder_nam=x", ("did you mean encoder_name?",)),
     BadInput("list without brackets", "fit {fit} --data.crop_size 64 64", ("--data.crop_size=[64,64]",)),
     BadInput(
         "word for a number", "fit {fit} --trainer.max_epochs=abc", ("trainer.max_epochs: expected int; found abc",)

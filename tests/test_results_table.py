@@ -41,6 +41,41 @@ def test_figures_are_those_of_the_results(rows):
         assert row["covers"] == "seeds and images"
 
 
+def test_figures_of_the_recipes_page(rows):
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    scenes = [100 * miou for miou in mious(RESULTS / "studies/initial_weights_scenes", "initial-weights-identity_*")]
+    assert f"{np.mean(scenes):.2f} ± {np.std(scenes, ddof=1):.2f} % mean IoU" in page
+    (row,) = [row for row in rows if row["result"].endswith("scenes") and row["row"] == "identity"]
+    assert "{} min {} s".format(*divmod(int(row["training_seconds"]), 60)) in page
+    (camvid,) = [row for row in rows if row["result"] == "camvid_lightweight_mobilenetv2"]
+    assert f"{100 * float(camvid['miou']):.2f} % in 38 minutes" in page
+    steps = csv.DictReader((RESULTS / "benchmarks" / "training.csv").open(encoding="utf-8"))
+    ours = [step for step in steps if step["variant"] in ("32-true", "bf16-mixed")]
+    assert len(ours) == 6
+    for step in ours:
+        assert f"{float(step['seconds']):.2f} s and {float(step['peak_memory_mb']) / 1000:.1f} GB" in page
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "figures"),
+    [
+        ("inference", "seconds", ["4.78 s", "0.90 s"]),
+        ("exported", "seconds", ["67 ms", "243 ms"]),
+        ("input", "images_per_second", ["77 ms", "6.2 ms"]),
+        ("evaluation", "seconds", ["3.6 ms"]),
+    ],
+)
+def test_figures_of_the_benchmarks_page(file, column, figures):
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    rows = list(csv.DictReader((RESULTS / "benchmarks" / f"{file}.csv").open(encoding="utf-8")))
+    seconds = [float(row[column]) if column == "seconds" else 1 / float(row[column]) for row in rows]
+    for figure in figures:
+        assert figure in page
+        value, unit = figure.split()
+        digits = len(value.partition(".")[2])
+        assert value in [f"{second * {'s': 1, 'ms': 1000}[unit]:.{digits}f}" for second in seconds]
+
+
 @pytest.mark.slow
 def test_cheapest_study_is_reproduced(rows, tmp_path):
     """One seed of each row, trained again, is where another seed of the committed row would be."""

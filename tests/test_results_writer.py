@@ -1,6 +1,8 @@
 """The files that an evaluation writes, and the table that it prints."""
 
 import json
+from dataclasses import asdict
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 
@@ -17,12 +19,14 @@ from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.data.loaders import evaluation_loader
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
+from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import summarize, summarize_boundaries, summarize_intervals
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training import results_writer
 from refinenet_pl.training.costs import TrainingCosts
 from refinenet_pl.training.ema import EMA
+from refinenet_pl.training.manifest import code
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.prediction_writer import PredictionWriter
 from refinenet_pl.training.results_writer import ResultsWriter
@@ -42,7 +46,7 @@ CONFIG = {"seed_everything": 7, "trainer": {"max_epochs": 1}}
 @pytest.mark.parametrize(("command", "split"), [("validate", "val"), ("test", "test")])
 def test_writes_metrics_and_their_origin(tmp_path: Path, printed: Console, command: str, split: str):
     task, data = tiny_task(), TinyData()
-    trainer = tiny_trainer(tmp_path, callbacks=[ResultsWriter(CONFIG)])
+    trainer = tiny_trainer(tmp_path, callbacks=[ResultsWriter(CONFIG, "refinenet x")])
     (logged,) = getattr(trainer, command)(task, datamodule=data, verbose=False)
     results = json.loads(RunFolder(tmp_path).results.read_text())
 
@@ -60,6 +64,12 @@ def test_writes_metrics_and_their_origin(tmp_path: Path, printed: Console, comma
     assert results["seed"] == 7
     assert results["config"] == CONFIG
     assert results["seconds"] >= 0
+    origin = results["origin"]
+    assert origin["checkpoint"] == {"path": None, "step": None}
+    assert origin["command"] == "refinenet x"
+    assert origin["inference"] == {**asdict(Inference()), "scales": [1.0]}
+    assert origin["code"]["sources"] == code(Path(refinenet_pl.__file__).parent)["sources"]
+    assert abs((datetime.now().astimezone() - datetime.fromisoformat(origin["date"])).total_seconds()) < 600
     assert results["versions"]["torch"] == torch.__version__
     assert results["versions"]["pytorch_lightning"] == pl.__version__
     assert results["versions"]["refinenet_pl"] == refinenet_pl.__version__
@@ -128,7 +138,7 @@ def test_several_images_at_a_time_give_the_same_figures(tmp_path: Path):
         trainer = tiny_trainer(folder, callbacks=[ResultsWriter(), PictureWriter(4)])
         trainer.validate(task, datamodule=data, verbose=False)
         assert {path.stem for path in (folder / "pictures").iterdir()} == {"s0", "s1", "s2", "s3"}
-        found[size] = RunFolder(folder).read_results() | {"seconds": None}
+        found[size] = RunFolder(folder).read_results() | {"seconds": None, "origin": None}
         assert ImageMatrices.load(RunFolder(folder).per_image).names == [f"s{seed}" for seed in range(5)]
     assert batches == [1, 1, 1, 1, 1, 2, 1, 1, 1, 2, 2, 1]
     assert found[1] == found[3] == found[8]

@@ -51,7 +51,7 @@ def test_help_of_fit_names_all_classes_and_recipes(monkeypatch, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert f"networks: {', '.join(networks.__all__)}, segmentation_models_pytorch.NAME losses:" in text
     assert f"losses: {', '.join(LOSSES)} data modules:" in text
-    modules = sorted(name.removesuffix("DataModule") for name in data.__all__ if name != "SegmentationDataModule")
+    modules = sorted(name for name in data.__all__ if name != "SegmentationDataModule")
     assert f"data modules: {', '.join(modules)} recipes:" in text
     recipes = sorted(path.stem for path in (EXPERIMENTS / "recipes").glob("*.yaml"))
     assert f"recipes: {', '.join(recipes)} refinenet list" in text

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.commands import only_run, refinenet_process
-from helpers.fake_slurm import install_fake_slurm
+from helpers.fake_slurm import descendants, install_fake_slurm
 from helpers.tiny_study import write_study
 
 from refinenet_pl.errors import UserError
@@ -121,12 +121,6 @@ def test_job_that_is_killed_before_its_first_checkpoint_starts_anew(tmp_path, mo
     assert torch.load(second.last_checkpoint)["global_step"] == 2
     parts = [part for run in (first, second) for part in (run.read_history() or {})["parts"]]
     assert [(part["job"], part["step"]) for part in parts] == [("slurm-1", 0), ("slurm-1", 0)]
-
-
-def descendants(process: int) -> list[int]:
-    """Return all descendants of a process; Linux only."""
-    children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    return children + [grandchild for child in children for grandchild in descendants(child)]
 
 
 def test_batch_file_has_a_task_per_gpu(tmp_path, monkeypatch):

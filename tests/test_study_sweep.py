@@ -129,11 +129,43 @@ def test_factor_name_is_refused(tmp_path):
 
 
 def test_agents_run_has_its_given_id(tmp_path, monkeypatch):
-    for name, value in {"MODE": "offline", "SWEEP_ID": "sweep1", "RUN_ID": "given1", "DIR": str(tmp_path)}.items():
+    given = {"MODE": "offline", "SWEEP_ID": "sweep1", "RUN_ID": "given1", "DIR": str(tmp_path), "NAME": "mine"}
+    for name, value in given.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     done = refinenet_process(
         tmp_path, "fit", *fit_options(make_camvid(tmp_path / "camvid"), tmp_path / "runs"), "--trainer.max_epochs=1",
         "--trainer.logger=WandbLogger", "--trainer.logger.project=trial",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert read_offline_run(only_run(tmp_path / "runs") / "wandb")["id"] == "given1"
+    logged = read_offline_run(only_run(tmp_path / "runs") / "wandb")
+    assert (logged["id"], logged["name"]) == ("given1", "mine")
+
+
+SWEEPS = sorted((Path(__file__).parents[1] / "experiments" / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_sweep_files_train(path, schema, monkeypatch, capsys):
+    """The command parses with the extremes of each parameter, which reach the configuration."""
+    content = yaml.safe_load(path.read_text())
+    jsonschema.validate(content, schema)
+    monkeypatch.chdir(path.parents[2])
+    *command, arguments = content["command"]
+    assert (command[0], arguments) == ("refinenet", "${args}")
+    for end in ("min", "max"):
+        choose = {"min": min, "max": max}[end]
+        chosen = {key: each.get(end, choose(each.get("values", [0]))) for key, each in content["parameters"].items()}
+        words = [*command[1:], *(f"--{key}={value}" for key, value in chosen.items()), "--print_config"]
+        with pytest.raises(SystemExit) as done:
+            refinenet(monkeypatch, *words)
+        assert done.value.code == 0
+        config = yaml.safe_load(capsys.readouterr().out)
+        assert config["trainer"]["logger"]["class_path"].endswith("WandbLogger")
+        assert setting(config, next(iter(chosen))) == yaml.safe_load(str(next(iter(chosen.values()))))
+
+
+def setting(config: dict, key: str) -> object:
+    """Return a setting by its option."""
+    for name in key.split("."):
+        config = config.get("init_args", config)[name]
+    return config

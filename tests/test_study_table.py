@@ -11,7 +11,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import cell_groups
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.pool import Progress
-from refinenet_pl.studies.table import cell_state
+from refinenet_pl.studies.table import LiveTable, cell_state
 
 METRICS = "epoch,step,train/loss,val/miou\n0,9,2.5,\n0,19,1.5,\n0,19,,0.25\n1,119,1.0,\n"
 
@@ -39,3 +39,25 @@ def test_position_and_time_left(part, shown, tmp_path, monkeypatch):
     assert state == ("running", shown, "25.00", "2 min 00 s")
     stopped = cell_state(group.folder(cell), cell.name, Progress())
     assert stopped == ("waiting", re.sub(", [^,]* left$", "", shown), "25.00", "")
+
+
+def test_pipe_gets_a_line_per_state_and_validation(tmp_path, capsys):
+    (group,) = cell_groups(load_study(write_study(tmp_path, factors={"test": {"one": {}}})), tmp_path, {})
+    cell = group.cells[0]
+    run = RunFolder(group.folder(cell).path / "20261130-000000-0000")
+    run.path.mkdir(parents=True)
+    run.config.write_text("{}")
+    write_json(run.history, {"id": "a", "parts": [{"step": 0, "planned_steps": 320}]})
+    running = Progress(running={cell.name: time.time()})
+    lines = METRICS.splitlines()
+    with LiveTable([group]) as shown:
+        shown.update(Progress())
+        for end in range(1, len(lines) + 1):
+            run.metrics.write_text("\n".join(lines[:end]) + "\n")
+            shown.update(running)
+    told = [re.sub(r", \d+ s( left)?", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert told == [
+        f"{cell.name}: waiting",
+        f"{cell.name}: running",
+        f"{cell.name}: running, step 20 of 320, val mIoU 25.00 %",
+    ]

@@ -32,7 +32,8 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation import mean_iou
 from refinenet_pl.evaluation.inference import full_resolution_logits
 from refinenet_pl.preprocessing import Preprocessing
-from refinenet_pl.training.task import SegmentationTask, resize_target
+from refinenet_pl.training.task import SegmentationTask
+from refinenet_pl.training.validation_loss import resize_target
 
 
 def test_logs_metrics_of_the_whole_split(tmp_path: Path):

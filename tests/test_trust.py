@@ -199,7 +199,7 @@ def state_of_best(folder: Path, **paths: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("key", ["best_k_models", "kth_best_model_path", "last_model_path"])
 def test_checkpoint_cannot_name_files_to_delete(key, file, tmp_path):
     run = RunFolder(tmp_path)
-    recorder = RunRecorder(Start(run, "id", run.last_checkpoint, new=False), {}, [])
+    recorder = RunRecorder(Start(run, "id", run.last_checkpoint, new=False), {}, "")
     trainer, task = pl.Trainer(logger=False), pl.LightningModule()
     recorder.on_load_checkpoint(trainer, task, state_of_best(run.checkpoints))
     name = file.format(run.checkpoints)

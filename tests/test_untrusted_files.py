@@ -235,8 +235,12 @@ def callback(name: str, **arguments: Any) -> dict[str, Any]:
     return {"trainer": {"callbacks": [{"class_path": f"pytorch_lightning.callbacks.{name}", "init_args": arguments}]}}
 
 
+def logger(kind: str, /, **arguments: Any) -> dict[str, Any]:
+    return {"trainer": {"logger": {"class_path": f"pytorch_lightning.loggers.{kind}", "init_args": arguments}}}
+
+
 def wandb(**arguments: Any) -> dict[str, Any]:
-    return {"trainer": {"logger": {"class_path": "pytorch_lightning.loggers.WandbLogger", "init_args": arguments}}}
+    return logger("WandbLogger", **arguments)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +253,8 @@ def wandb(**arguments: Any) -> dict[str, Any]:
         (wandb(entity="stranger"), "entity"),
         (wandb(settings={"base_url": "http://stranger"}), "settings"),
         (wandb(config={"a": touch(Path("victim"))}), "config.a"),
-        ({"trainer": {"logger": {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": {"save_dir": "/"}}}},
-         "save_dir"),
+        (logger("CSVLogger", save_dir="/"), "save_dir"),
+        (logger("TensorBoardLogger", save_dir="", sub_dir="../elsewhere"), "sub_dir"),
         ({"trainer": {"profiler": touch(Path("victim"))}}, "profiler"),
         ({"trainer": {"strategy": "stranger.Strategy"}}, "strategy"),
     ],
@@ -266,6 +270,7 @@ def test_callbacks_write_to_the_run_only(config: dict[str, Any], key: str) -> No
         callback("ModelCheckpoint", dirpath=None, filename="{epoch}-{val/miou:.4f}", monitor="val/miou", save_top_k=2),
         callback("EarlyStopping", monitor="train/loss", patience=3),
         wandb(project="my project.v2", save_dir="/runs/a", name="a/b", config={"levels": {"pooling": "none"}}),
+        logger("TensorBoardLogger", save_dir="", name="lightning_logs", version=None, prefix="", sub_dir=None),
         {"trainer": {"accelerator": "gpu", "devices": "0,1", "strategy": "ddp_find_unused_parameters_true"}},
         {"trainer": {"precision": "bf16-mixed", "max_time": "00:12:00:00", "gradient_clip_val": 1e-3}},
         {"model": {"encoder_weights": "/weights/resnet.v1.pth", "preprocessing": {"class_names": ["a.b", "/c"]}}},

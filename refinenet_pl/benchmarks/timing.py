@@ -69,11 +69,17 @@ SPARE = 0.25
 """Load that a command before this one may have left."""
 
 
+def is_busy() -> bool:
+    """Return whether other work kept the CPUs busy in the last minute."""
+    load, cpus = os.getloadavg()[0], usable_cpus()
+    return load > max(cpus - torch.get_num_threads(), cpus / 2) + SPARE
+
+
 def warn_if_busy() -> bool:
     """Return whether other work kept the CPUs busy in the last minute, and then print a warning."""
-    load, cpus = os.getloadavg()[0], usable_cpus()
-    if load <= max(cpus - torch.get_num_threads(), cpus / 2) + SPARE:
+    if not is_busy():
         return False
+    load, cpus = os.getloadavg()[0], usable_cpus()
     print(
         f"warning: the machine is busy (load {load:.1f} on {cpus} CPUs): compare ratios, not seconds", file=sys.stderr
     )

@@ -22,6 +22,7 @@ CHECKING_LIBRARIES = (
     "torch.utils.data",
     "torchmetrics",
     "wandb",
+    "wandb_workspaces",
 )
 """Their `raise` statements refuse what the configuration asks for. Other errors in them may be our fault."""
 BUILT_LIBRARIES = (*CHECKING_LIBRARIES, "torch", "torchvision", "timm", "segmentation_models_pytorch", "jsonargparse")

@@ -11,7 +11,7 @@ from refinenet_pl.cli.continuation import NothingLeft
 from refinenet_pl.cli.prediction import PredictionCLI
 from refinenet_pl.cli.saved_config import checkpoint_config
 from refinenet_pl.cli.torchrun import use_new_port
-from refinenet_pl.cli.training import TrainingCLI, missing_checkpoint
+from refinenet_pl.cli.training import TrainingCLI
 from refinenet_pl.cli.wandb_run import failure_told
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
@@ -76,8 +76,6 @@ def split_checkpoint(command: str, args: list[str]) -> tuple[list[str], Path | N
     parser.add_argument("--ckpt_path", nargs="?")
     given, options = parser.parse_known_args(args)
     if not given.ckpt_path:
-        if command != "fit" and not gives(options, "--config", "-c", "--help", "-h"):
-            raise UserError(missing_checkpoint(command))
         return options, None
     checkpoint = find_checkpoint(command, Path(given.ckpt_path))
     # A weights folder does not describe the data: its configuration comes first, and --config adds to it.

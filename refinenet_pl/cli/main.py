@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import refinenet_pl
 from refinenet_pl.cli.allocator import keep_freed_memory
+from refinenet_pl.cli.early_checks import check_settings
 from refinenet_pl.cli.short_help import USAGES as SHORT_HELP
 from refinenet_pl.cli.short_help import short_help
 from refinenet_pl.errors import Interrupted, UserError
@@ -42,6 +43,7 @@ COMMANDS = {
     "runs": Command("refinenet_pl.cli.runs", "list runs with their mean IoU, and what differs between them"),
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
     "report": Command("refinenet_pl.cli.report", "write tables, plots and a page of one run or a few"),
+    "doctor": Command("refinenet_pl.cli.doctor", "print what this machine has and can do, and what is wrong with it"),
     "why": Command("refinenet_pl.cli.why", "name the first place where two trainings part"),
     "replay": Command("refinenet_pl.cli.replay", "run the step again that stopped a training, and find where it fails"),
     "data prepare": Command("refinenet_pl.cli.data_prepare", "get a dataset ready, and say what is missing"),
@@ -92,28 +94,12 @@ def main(args: Sequence[str] | None = None) -> int:
         the user; 130 for Ctrl-C; 141 if the reader of its output ended; 143 for SIGTERM.
     """
     write_any_letter()
-    args = list(sys.argv[1:] if args is None else args)
-    if args[:1] == ["--version"]:
+    words = list(sys.argv[1:] if args is None else args)
+    if words[:1] == ["--version"]:
         print(refinenet_pl.__version__)
         return 0
     try:
-        check_surroundings(args)
-        # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a
-        # file there cannot take the place of an installed package.
-        if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
-            sys.path.append(os.getcwd())
-        name, options = split_command(args)
-        if name is None:
-            print(usage(options))
-            return 0
-        if name in SHORT_HELP and {"-h", "--help"} & {*options} and options[-1:] != ["all"]:
-            print(short_help(name, COMMANDS[name].summary))
-            return 0
-        if name in SHORT_HELP and not options:
-            raise UserError(f"{name} needs options: refinenet {name} {SHORT_HELP[name]}; see refinenet {name} --help")
-        check_config_files(options)
-        keep_freed_memory()
-        return import_module(COMMANDS[name].module).run(name, options) or 0
+        return run_command(words)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # what reads the output has ended, such as `head`
@@ -121,7 +107,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 141
     except Interrupted as interruption:
         if interruption.status:  # else the first process tells it
-            print(f"refinenet: {interruption}", file=sys.stderr)
+            print(f"refinenet: {interruption.tell()}", file=sys.stderr)
         return interruption.status
     except Exception as error:
         told = error if isinstance(error, UserError) else explain(error)
@@ -130,6 +116,41 @@ def main(args: Sequence[str] | None = None) -> int:
         # A worker process wraps the message in its own traceback. The last message is the one for the user.
         print(f"refinenet: error: {str(told).rpartition('UserError: ')[2].strip()}", file=sys.stderr)
         return told.status
+
+
+def run_command(words: list[str]) -> int:
+    """Run a command, or print the help that is asked for.
+
+    Args:
+        words: The command and its options.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: The command, a key, a file or the environment is wrong.
+    """
+    check_surroundings(words)
+    # As with `python -m`, yaml can name classes of modules in the current folder. They come last here, so that a
+    # file there cannot take the place of an installed package.
+    if not sys.flags.safe_path and not {"", os.getcwd()} & {*sys.path}:
+        sys.path.append(os.getcwd())
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for the words that can come next
+        words = import_module("refinenet_pl.cli.tab_completion").complete(COMMANDS)
+    name, options = split_command(words)
+    if name is None:
+        print(usage(options))
+        return 0
+    if name in SHORT_HELP and {"-h", "--help"} & {*options} and options[-1:] != ["all"]:
+        print(short_help(name, COMMANDS[name].summary))
+        return 0
+    if name in SHORT_HELP and not options:
+        raise UserError(f"{name} needs options: refinenet {name} {SHORT_HELP[name]}; see refinenet {name} --help")
+    check_config_files(options)
+    if name in SHORT_HELP and "--help" not in options:
+        check_settings(name, options)
+    keep_freed_memory()
+    return import_module(COMMANDS[name].module).run(name, options) or 0
 
 
 def explain(error: Exception) -> UserError | None:

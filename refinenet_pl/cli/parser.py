@@ -4,8 +4,6 @@ import argparse
 import inspect
 import numbers
 import re
-from collections.abc import Collection
-from difflib import get_close_matches
 from pydoc import locate
 from typing import Any, NoReturn
 
@@ -13,6 +11,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import register_type
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.text import nearest
 
 
 def _number(value: object) -> float:
@@ -106,14 +105,6 @@ def suggestion(message: str, parser: argparse.ArgumentParser) -> str:
     if option := re.search(r"does not accept option '(.*?)'", message):
         return nearest(option[1], re.findall(r"--([\w.-]+)", parser.format_usage()))
     return ""
-
-
-def nearest(name: str, names: Collection[str]) -> str:
-    """Return a question that names the most similar of `names`, or nothing if none is similar."""
-    # The words `model`, `data` and `trainer` alone would not be near to their options.
-    sections = {".".join(word.split(".")[:-1]) for word in names if "." in word}
-    similar = get_close_matches(name, [*names, *sections], n=1)
-    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def parameter_names(cls: object) -> set[str]:

@@ -15,7 +15,8 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.files import atomic_write
 from refinenet_pl.runs import OUT_OF_TIME
 from refinenet_pl.text import join
-from refinenet_pl.training.metrics_file import MetricsFile
+from refinenet_pl.training.manifest import source_code
+from refinenet_pl.training.media import start_logging
 from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.weights.checkpoint import CONFIG_KEY, RUN_KEY
 
@@ -26,10 +27,10 @@ class RunRecorder(Callback):
     Args:
         start: Where the run starts.
         config: The whole configuration.
-        command: The command, as words.
+        command: The command.
     """
 
-    def __init__(self, start: Start, config: Mapping[str, Any], command: list[str]) -> None:
+    def __init__(self, start: Start, config: Mapping[str, Any], command: str) -> None:
         self.start = start
         self.config = config
         self.command = command
@@ -48,9 +49,11 @@ class RunRecorder(Callback):
 
     def record_part(self, trainer: pl.Trainer) -> None:
         """Append to the history of a training, and pass the configuration to the loggers."""
+        code = source_code()
         part = {
             "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": " ".join(self.command),
+            "command": self.command,
+            "code": code,
             "job": job_name(),
             "step": self.start.step,
             "checkpoint": None if self.start.checkpoint is None else str(self.start.checkpoint),
@@ -58,8 +61,7 @@ class RunRecorder(Callback):
         }
         self.start.folder.add_part(self.start.run_id, part)
         for logger in trainer.loggers:
-            if not isinstance(logger, MetricsFile):
-                logger.log_hyperparams(dict(self.config))
+            start_logging(logger, {**self.config, "command": self.command, "code": code})
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the planned steps, which are known now."""

@@ -36,6 +36,7 @@ OPTIONS = (
     Option("--experiment NAME", "name of the run (the names of the --config files)", "mine", WITH_DATA),
     Option("--runs FOLDER", "folder of all runs (runs)", "elsewhere", WITH_DATA),
     Option("--seed_everything N", "seed of weights, order and augmentation (0)", "3", ("fit",)),
+    Option("--data CLASS", "data module; below", "FolderDataModule", ("fit",)),
     Option("--data.root FOLDER", "folder of the dataset", "mydata", WITH_DATA),
     Option("--data.batch_size N", "samples per device and step", "4", ("fit",)),
     Option("--data.crop_size [H,W]", "size of the training crops", "[64,96]", ("fit",)),
@@ -53,7 +54,7 @@ OPTIONS = (
     Option("--trainer.max_epochs N", "length of the training", "7", ("fit",)),
     Option("--trainer.devices N", "number of GPUs", "1"),
     Option("--trainer.precision KIND", "bf16-mixed, 16-mixed or 32-true", "32-true"),
-    Option("--trainer.logger NAME", "WandbLogger, or false for none", "false", ("fit",)),
+    Option("--trainer.logger NAME", "WandbLogger, TensorBoardLogger, or false for neither", "false", ("fit",)),
     Option("--trainer.fast_dev_run BOOL", "one step of everything; nothing is written", "true", ("fit",)),
     Option("--pictures N", "validation samples to save as pictures", "2", WITH_DATA),
     Option("--threads N", "threads on a CPU (measured)", "2"),
@@ -106,7 +107,7 @@ def _choices() -> list[str]:
     choices = {
         "networks": [*catalog.networks(), "segmentation_models_pytorch.NAME"],
         "losses": [*catalog.losses()],
-        "data modules": [name.removesuffix("DataModule") for name in catalog.data_modules()],
+        "data modules": [*catalog.data_modules()],
     }
     if catalog.experiments_folder("recipes"):
         choices["recipes"] = [*catalog.experiments("recipes")]

@@ -1,5 +1,6 @@
-"""What every run adds to the trainer: callbacks, loggers and plugins."""
+"""What every run adds to the trainer: callbacks and plugins."""
 
+import shlex
 import sys
 from typing import Any
 
@@ -11,12 +12,13 @@ from pytorch_lightning.plugins.environments import ClusterEnvironment, SLURMEnvi
 from refinenet_pl.cli.continuation import Start
 from refinenet_pl.cli.run_recorder import RunRecorder
 from refinenet_pl.training.checkpoint_files import CheckpointFiles
+from refinenet_pl.training.class_table import ClassTable
 from refinenet_pl.training.costs import TrainingCosts
 from refinenet_pl.training.finite import StopOnNonFinite
 from refinenet_pl.training.first_steps import FirstSteps
 from refinenet_pl.training.interruption import Interruption
 from refinenet_pl.training.manifest import ManifestWriter
-from refinenet_pl.training.metrics_file import MetricsFile
+from refinenet_pl.training.picture_logger import PictureLogger
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.random_state import RandomState
 from refinenet_pl.training.results_writer import ResultsWriter
@@ -36,6 +38,7 @@ def training_callbacks(config: Namespace, start: Start, saved: dict[str, Any]) -
         return [*run_progress(config), StopOnNonFinite()]
     return [
         *_recorders(config, start, saved),
+        *(ClassTable(), PictureLogger(config.pictures)),  # before TrainingCosts: they are a part of the validation
         *(ManifestWriter(saved), ResumePosition(), RandomState(), TrainingCosts()),
         *(StopOnNonFinite(saved), FirstSteps(compiled=config.model.compile)),
         Interruption(start.folder.last_checkpoint),
@@ -50,19 +53,18 @@ def evaluation_callbacks(config: Namespace, start: Start, saved: dict[str, Any])
 
 
 def _recorders(config: Namespace, start: Start, saved: dict[str, Any]) -> list[Callback]:
-    recorder = RunRecorder(start, saved, ["refinenet", *sys.argv[1:]])
-    return [recorder, ResultsWriter(saved), PictureWriter(config.pictures), *run_progress(config)]
+    command = shlex.join(["refinenet", *sys.argv[1:]])
+    return [
+        RunRecorder(start, saved, command),
+        ResultsWriter(saved, command),
+        PictureWriter(config.pictures),
+        *run_progress(config),
+    ]
 
 
 def run_progress(config: Namespace) -> list[Callback]:
     """Return what shows the progress of a run; nothing if it is off."""
     return [] if config.trainer.enable_progress_bar is False else [RunProgress()]
-
-
-def training_loggers(configured: Any, start: Start) -> list[Any]:
-    """Return the loggers of a training: metrics.csv, and those of the configuration."""
-    loggers = configured if isinstance(configured, list) else [configured]
-    return [MetricsFile(start.folder.path, start.step), *(logger for logger in loggers if logger not in (None, True))]
 
 
 def trainer_plugins(configured: Any) -> list[Any]:

@@ -24,30 +24,41 @@ from refinenet_pl.cli.continuation import (
     requeued_checkpoint,
     start_new,
 )
+from refinenet_pl.cli.early_checks import missing_checkpoint
+from refinenet_pl.cli.loggers import fill_save_dir, set_up_loggers, training_loggers
 from refinenet_pl.cli.parser import Parser
 from refinenet_pl.cli.trainer_options import check_trainer, runs_alone_on_cpu, training_strategy
-from refinenet_pl.cli.trainer_parts import evaluation_callbacks, trainer_plugins, training_callbacks, training_loggers
-from refinenet_pl.cli.wandb_run import set_up_wandb
+from refinenet_pl.cli.trainer_parts import evaluation_callbacks, trainer_plugins, training_callbacks
 from refinenet_pl.data import *  # noqa: F403  (so that yaml can name its classes without their modules)
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.studies.composition import wandb_loggers
 from refinenet_pl.text import plural
 from refinenet_pl.training.batch_norm import check_synchronizable
 from refinenet_pl.training.checkpoints import RunCheckpoints
 from refinenet_pl.training.cpu_precision import warn_of_slow_bf16
+from refinenet_pl.training.final_results import log_results
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.schedules import Poly
 from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.training.threads import use_threads
+from refinenet_pl.training.wandb_artifact import log_best_checkpoint
 from refinenet_pl.weights.folder import load_weights
 
 FILES = RunFolder(Path())
 
 
 class TrainingParser(Parser, LightningArgumentParser):
-    """The parser of LightningCLI with short messages."""
+    """The parser of LightningCLI with short messages, and with loggers that need no folder."""
+
+    def validate(self, namespace: Namespace, *args: Any, **options: Any) -> None:
+        """Validate the configuration, in which the run folder will be the folder of the loggers."""
+        for command in (namespace, namespace.get(namespace.get("subcommand") or "")):
+            if isinstance(command, Namespace) and "trainer" in command:
+                fill_save_dir(command.trainer.get("logger"))
+        super().validate(namespace, *args, **options)
 
 
 class TrainingCLI(LightningCLI):
@@ -155,7 +166,7 @@ class TrainingCLI(LightningCLI):
             warn_of_slow_bf16(config.trainer.precision)
         if self.subcommand == "fit" and not config.trainer.fast_dev_run:
             config.checkpoint.dirpath = str(self.run_folder.checkpoints)
-            set_up_wandb(config, self.run_folder, self.start.run_id)
+            set_up_loggers(config, self.start)
         elif self.subcommand != "fit":  # the metrics of an evaluation are in its results
             config.trainer.logger = False
         if self.checkpoint is not None:
@@ -205,7 +216,7 @@ class TrainingCLI(LightningCLI):
         options = self.config_init[self.subcommand].trainer
         if self.subcommand == "fit":
             # In a trial run of a few steps (fast_dev_run), Lightning replaces the loggers by one that writes nothing.
-            if options.logger is not False and not options.fast_dev_run:
+            if not options.fast_dev_run:
                 kwargs["logger"] = training_loggers(options.logger, self.start)
             kwargs["strategy"] = training_strategy(options.strategy)
         kwargs["plugins"] = trainer_plugins(options.plugins)
@@ -249,8 +260,17 @@ class TrainingCLI(LightningCLI):
         else:
             if not best:
                 self.tell(f"no validation within the training chose a best checkpoint: evaluating {checkpoint}")
-            self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+            self.evaluate(checkpoint)
         self.announce()
+
+    def evaluate(self, checkpoint: str) -> None:
+        """Evaluate a checkpoint of the training, and log the results: it is no validation of one more epoch."""
+        loggers, self.trainer.loggers = self.trainer.loggers, []
+        self.trainer.validate(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False)
+        self.trainer.loggers = loggers
+        log_results(self.trainer, self.run_folder)
+        if any(logger["init_args"].get("log_model") for logger in wandb_loggers(self.saved)):
+            log_best_checkpoint(self.trainer, self.run_folder)
 
     def validate(self, **arguments: Any) -> None:
         """Evaluate on the validation split, without Lightning's table of the same metrics."""
@@ -319,14 +339,6 @@ def describe_devices(trainer: Trainer) -> str:
     """Return the number and kind of the devices, and the precision."""
     devices = plural(trainer.num_devices * trainer.num_nodes, "device")
     return f"{devices} ({trainer.strategy.root_device.type}), {trainer.precision}"
-
-
-def missing_checkpoint(command: str) -> str:
-    """Return the message for an evaluation without a checkpoint."""
-    return (
-        f"{command} needs a trained network: give --ckpt_path with a checkpoint, such as "
-        f"RUN/{FILES.best_checkpoint}, a run folder or a weights folder"
-    )
 
 
 def run_name(configs: Iterable[Any]) -> str:

@@ -2,52 +2,45 @@
 
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
-from typing import Any
 
 import wandb
 from jsonargparse import Namespace
 from pydantic import ValidationError
 from pytorch_lightning.utilities import rank_zero_only
 
+from refinenet_pl.cli.continuation import Start
 from refinenet_pl.errors import UserError
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.servers import answers
 from refinenet_pl.text import join
 
 PATIENCE = 6.0
 """Seconds to wait for an answer of W&B's server, before a run stays offline."""
 
 
-def set_up_wandb(config: Namespace, folder: RunFolder, run_id: str) -> None:
-    """Set folder, name and id of the configured W&B logger, if there is one.
+def set_up_wandb(logger: Namespace, experiment: str, start: Start) -> None:
+    """Set folder, name and id of a configured W&B logger. A name that the user gives stays.
 
     The id contains the run's id, so that a resumed run continues in W&B too, also in a folder that was renamed.
 
     Raises:
         UserError: W&B does not accept the project's name, or a variable of the environment.
     """
-    for logger in _loggers(config.trainer.logger):
-        if logger.class_path.endswith("WandbLogger"):
-            logger.init_args.save_dir = str(folder.path)
-            logger.init_args.name = f"{config.experiment}-{run_id}"
-            # W&B refuses some punctuation in an id, and shows the name, which may have any.
-            logger.init_args.id = re.sub(r"[^\w.-]", "-", logger.init_args.name)
-            logger.init_args.version = None
-            logger.init_args.resume = "allow"
-            _check_variables()
-            _check_project(logger.init_args.project)
-            if not logger.init_args.offline:
-                _start_offline_without_server(folder)
-
-
-def _loggers(configured: Any) -> list[Namespace]:
-    if isinstance(configured, list):
-        return configured
-    return [configured] if isinstance(configured, Namespace) else []
+    arguments = logger.init_args
+    name = f"{experiment}-{start.run_id}"
+    arguments.save_dir = str(start.folder.path)
+    if arguments.name is None and not os.environ.get("WANDB_NAME"):
+        arguments.name = name
+    # W&B refuses some punctuation in an id, and shows the name, which may have any.
+    arguments.id = re.sub(r"[^\w.-]", "-", name)
+    arguments.version = None
+    arguments.resume = "allow"
+    arguments.log_model = False  # log_best_checkpoint does it, also offline
+    _check_variables()
+    _check_project(arguments.project)
+    _start_offline_without_server(start.folder, arguments.offline)
 
 
 def _check_variables() -> None:
@@ -69,39 +62,23 @@ def _check_project(project: str | None) -> None:
 
 
 @rank_zero_only
-def _start_offline_without_server(folder: RunFolder) -> None:
+def _start_offline_without_server(folder: RunFolder, offline: bool) -> None:
+    """Let the run stay offline if W&B cannot be reached, and print how to upload an offline run."""
     folder.path.mkdir(parents=True, exist_ok=True)  # W&B writes elsewhere if the folder does not exist
     settings = wandb.setup().settings  # with the environment and the user's own settings
-    if "WANDB_MODE" in os.environ or settings.mode != "online":
+    if offline or settings.mode in ("offline", "dryrun"):
+        reason = "as configured"
+    elif "WANDB_MODE" in os.environ or settings.mode != "online":
         return
-    if not wandb.login(prompt=False, verify=False):
+    elif not wandb.login(prompt=False, verify=False):
         reason = "not logged in"
-    elif not answers(settings.base_url):
+    elif not answers(settings.base_url, PATIENCE):
         reason = f"no answer from {settings.base_url}"
     else:
         return
     wandb.setup(wandb.Settings(mode="offline"))
-    print(f"W&B: {reason}; this run stays offline. To upload it: wandb sync {folder.path}/wandb/offline-*")
-
-
-def answers(server: str) -> bool:
-    """Return whether a server answers in time, if only with an error."""
-    answered = []
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(server, timeout=PATIENCE).close()
-        except urllib.error.HTTPError:
-            pass
-        except OSError:
-            return
-        answered.append(server)
-
-    # A thread, because looking up the server's address has no timeout of its own.
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    return bool(answered)
+    # The folder holds one part of the run for each time that it was resumed offline. W&B joins them.
+    print(f"W&B: {reason}; this run stays offline. To upload it, with all its parts: wandb sync {folder.path}/wandb")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Predict normalized images at their own size: at once or in windows, at several scales, with flips."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.windows import AxisWindow, WindowLogits, split_axis
+
+See = Callable[[int, WindowLogits], None]
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,23 @@ class Inference:
         return _pair("stride", self.stride)
 
     @torch.no_grad()
-    def predict(self, network: nn.Module, images: Tensor) -> Tensor:
+    def predict(self, network: nn.Module, images: Tensor, see: See | None = None) -> Tensor:
         """Return the most probable class of each pixel.
 
         Args:
             network: Maps images [N, 3, h, w] to logits [N, C, h, w], in evaluation mode, C at most 256. If it has
                 `forward_logits`, that is called instead, and the logits are resized here.
             images: Normalized images, float [N, 3, H, W].
+            see: Called with the index of an image and the logits of a window, for each window.
 
         Returns:
             Class indices, uint8 [N, H, W].
         """
         if self.flip or len(self.scales) > 1 or self._windows_overlap(images):
-            return torch.stack([most_probable(scores) for scores in self.probabilities(network, images)])
+            return torch.stack([most_probable(scores) for scores in self.probabilities(network, images, see)])
         # Each pixel has one prediction: no average, and no softmax, which does not change the most probable class.
         classes = torch.empty(len(images), *images.shape[-2:], dtype=torch.uint8, device=images.device)
-        for batch in self._window_batches(network, images):
+        for batch in self._window_batches(network, images, see):
             for index, window in batch:
                 covered = classes[index, window.rows.pixels, window.columns.pixels]
                 for strip_rows, strip in window.strips():
@@ -89,11 +92,11 @@ class Inference:
         return classes
 
     @torch.no_grad()
-    def probabilities(self, network: nn.Module, images: Tensor) -> Tensor:
+    def probabilities(self, network: nn.Module, images: Tensor, see: See | None = None) -> Tensor:
         """Return the averaged softmax probabilities, float32 [N, C, H, W]; see `predict` for the arguments."""
         views = len(self.scales) * (2 if self.flip else 1)
         total = torch.empty(0)
-        for batch in self._window_batches(network, images):
+        for batch in self._window_batches(network, images, see):
             for index, window in batch:
                 if total.numel() == 0:
                     total = torch.zeros(len(images), len(window.logits), *images.shape[-2:], device=images.device)
@@ -101,7 +104,9 @@ class Inference:
             del batch, window  # free the logits before the next batch
         return total
 
-    def _window_batches(self, network: nn.Module, images: Tensor) -> Iterator[list[tuple[int, WindowLogits]]]:
+    def _window_batches(
+        self, network: nn.Module, images: Tensor, see: See | None
+    ) -> Iterator[list[tuple[int, WindowLogits]]]:
         """Yield the windows of one network call at a time: the index of the image, and its logits."""
         count = len(images)
         for scale, flipped in product(self.scales, (False, True) if self.flip else (False,)):
@@ -113,12 +118,16 @@ class Inference:
                 logits = (
                     compute_logits(network, inputs.flip(-1)).flip(-1) if flipped else compute_logits(network, inputs)
                 )
-                yield [
+                found = [
                     (index, WindowLogits(logits[position * count + index], rows, columns))
                     for position, (rows, columns) in enumerate(batch)
                     for index in range(count)
                 ]
-                del logits  # free it before the next batch
+                if see is not None:
+                    for index, window in found:
+                        see(index, window)
+                yield found
+                del logits, found  # free them before the next batch
 
     def _windows_overlap(self, images: Tensor) -> bool:
         """Whether two windows of the first scale cover one pixel."""

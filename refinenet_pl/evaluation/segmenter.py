@@ -1,6 +1,7 @@
 """A trained network together with its preprocessing and inference: from an image to its segmentation."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.inference import Inference
+from refinenet_pl.evaluation.inference import Inference, See
 from refinenet_pl.evaluation.pictures import overlay
+from refinenet_pl.evaluation.windows import WindowLogits
 from refinenet_pl.images import UNREADABLE, read_image, to_rgb, turn_upright
 from refinenet_pl.preprocessing import Normalize, Preprocessing
 
@@ -25,7 +27,7 @@ Files and PIL images are turned upright by their EXIF orientation.
 class Segmenter:
     """Segments images of any size.
 
-    Example:
+    Examples:
         >>> segmenter = refinenet_pl.load("runs/camvid").to("cuda")
         >>> segmenter.predict("street.jpg")  # class indices, uint8 [H, W]
         >>> segmenter.overlay("street.jpg").save("overlay.png")
@@ -111,25 +113,36 @@ class Segmenter:
         """
         return self.predict_tensors([image], inference)[0]
 
-    def predict_tensors(self, images: Sequence[Tensor], inference: Inference | None = None) -> list[Tensor]:
+    def predict_tensors(
+        self, images: Sequence[Tensor], inference: Inference | None = None, see: See | None = None
+    ) -> list[Tensor]:
         """Predict several images. Neighbors of the same size share their network calls.
 
         Args:
             images: uint8 [3, H, W] each, on any device.
             inference: Used instead of the segmenter's own.
+            see: Called with the index of an image and the logits of a window, for each window.
 
         Returns:
             For each image the class indices, uint8 [H, W], on the network's device.
         """
         inference = inference or self.inference
-        groups = [torch.stack(list(group)) for _, group in groupby(images, key=lambda image: image.shape)]
-        return [mask for group in groups for mask in inference.predict(self.network, self.normalized(group))]
+        masks: list[Tensor] = []
+        for _, group in groupby(images, key=lambda image: image.shape):
+            shifted = see and partial(_shifted, see, len(masks))
+            masks += inference.predict(self.network, self.normalized(torch.stack(list(group))), shifted)
+        return masks
 
     def normalized(self, images: Tensor) -> Tensor:
         """Return images, uint8 [N, 3, H, W], as the network takes them: normalized floats on its device."""
         # The network's owner, for example Lightning, may have moved it since.
         device = next(self.network.parameters(), self.normalize.mean).device
         return self.normalize.to(device)(images.to(device))
+
+
+def _shifted(see: See, first: int, index: int, window: WindowLogits) -> None:
+    """Pass on a window of the image with this index after the first."""
+    see(first + index, window)
 
 
 def to_tensor(image: ImageLike) -> Tensor:

@@ -103,6 +103,10 @@ class WindowLogits(NamedTuple):
                 strip = interpolate(strip, self.columns.position, dim=2)
             yield rows, strip
 
+    def resized(self) -> Tensor:
+        """Resize the logits to the pixels that the window covers, float32 [C, rows, columns]."""
+        return torch.cat([strip for _, strip in self.strips()], dim=1)
+
     def add_to(self, total: Tensor, views: int) -> None:
         """Add the softmax probabilities, weighted for the average over windows and views.
 

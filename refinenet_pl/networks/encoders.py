@@ -13,6 +13,7 @@ from torch.func import functional_call
 from torchvision.ops import Conv2dNormActivation
 
 from refinenet_pl.errors import UserError
+from refinenet_pl.networks.hub import check_hub
 from refinenet_pl.networks.state_dict import describe_mismatch, read_state_dict
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -43,11 +44,14 @@ def make_encoder(
         their channels.
 
     Raises:
-        UserError: The encoder or its weights are unknown, or the depth, the stride or the file does not fit.
+        UserError: The encoder or its weights are unknown or cannot be downloaded, or the depth, the stride or the file
+            does not fit.
     """
     if not 3 <= depth <= 5:
         raise UserError(f"encoder_depth is {depth}; expected 3 (strides 4 and 8), 4 or 5 (strides 4 to 32)")
     from_file = is_weight_file(weights)
+    if weights and not from_file:
+        check_hub(name, weights)
     try:
         encoder = smp.encoders.get_encoder(
             name,
@@ -169,6 +173,7 @@ def pixel_statistics(encoder_name: str, weights: str | Path | bool | None) -> tu
         config = timm.get_pretrained_cfg(encoder_name.removeprefix("tu-"))
         settings = config.to_dict() if config else {}
     elif isinstance(weights, str) and not is_weight_file(weights):
+        check_hub(encoder_name, weights)
         try:
             settings = smp.encoders.get_preprocessing_params(encoder_name, weights)
         except (KeyError, ValueError, OSError) as error:  # unknown encoder or weights, failed download

@@ -10,13 +10,18 @@ from refinenet_pl.reports.latex import latex
 from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.page import page
 from refinenet_pl.reports.study_summary import summarize_study
+from refinenet_pl.reports.wandb_report import check_wandb, upload
 from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.folders import study_folder
 from refinenet_pl.studies.loading import load_study
 
 
 def report(
-    study_file: str | Path, runs: str | Path = Path("runs"), output: str | Path | None = None, trust: bool = False
+    study_file: str | Path,
+    runs: str | Path = Path("runs"),
+    output: str | Path | None = None,
+    trust: bool = False,
+    wandb: bool = False,
 ) -> None:
     """Write report.md, report.csv, report.tex, report.html and the plots of a study's finished cells.
 
@@ -27,15 +32,22 @@ def report(
         runs: Folder of all runs.
         output: Folder to write to. The default is RUNS/STUDY/report.
         trust: Whether the runs' configurations may name any class, instead of those of this package and the study.
+        wandb: Whether to upload the tables and charts of the runs as a report of W&B too.
 
     Raises:
-        UserError: No cell has finished, a file cannot be read, or the folder cannot be written.
+        UserError: No cell has finished, a file cannot be read, or the folder cannot be written; or W&B's package for
+            reports is not installed, or the study does not log to W&B.
     """
     runs = Path(runs)
     study = with_added_seeds(load_study(Path(study_file)), runs)
     output = study_folder(runs, study) / "report" if output is None else Path(output)
     check_outputs([Output(output / "report.html", Path(study_file))], "--output")
-    write_report(assemble(summarize_study(study, runs), trust), output)
+    if wandb:
+        check_wandb(study)
+    assembled = assemble(summarize_study(study, runs), trust)
+    write_report(assembled, output)
+    if wandb:
+        print(f"W&B report: {upload(study, markdown(assembled))}")
 
 
 def write_report(assembled: Report, output: Path) -> None:

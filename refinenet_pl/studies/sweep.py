@@ -41,7 +41,7 @@ def sweep(study: Study, options: Sequence[str] = ()) -> dict[str, Any]:
         )
     return {
         "name": study.name,
-        **_project(study),
+        **({"project": project} if (project := logger_argument(study, "project")) else {}),
         "program": "refinenet",  # required by W&B, although the command says everything
         "method": "grid",
         "metric": {"name": "val/miou", "goal": "maximize"},
@@ -51,12 +51,10 @@ def sweep(study: Study, options: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def _project(study: Study) -> dict[str, str]:
-    """Return the project in which the cells are logged, for the sweep as well."""
-    for logger in wandb_loggers(study.cells[0].config):
-        if project := logger["init_args"].get("project"):
-            return {"project": project}
-    return {}
+def logger_argument(study: Study, name: str) -> str | None:
+    """Return an argument of the W&B logger of a study's cells, such as the project; None if it is not configured."""
+    loggers = wandb_loggers(study.cells[0].config)
+    return next((logger["init_args"][name] for logger in loggers if logger["init_args"].get(name)), None)
 
 
 def write_sweep(path: str | Path, content: dict[str, Any]) -> None:

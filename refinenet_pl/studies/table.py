@@ -20,7 +20,7 @@ STYLES = {"finished": "green", "failed": "red", "running": "bold"}
 
 
 class LiveTable:
-    """Shows the state of each cell: as a live table in a terminal, as one line per change elsewhere.
+    """Shows the state of each cell: as a live table in a terminal, elsewhere as one line per change and validation.
 
     Args:
         groups: The cells.
@@ -30,7 +30,7 @@ class LiveTable:
         self.groups = groups
         self.console = Console()
         self.live = Live(console=self.console, auto_refresh=False)
-        self.states: dict[str, str] = {}
+        self.told: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> "LiveTable":
         if self.console.is_terminal:
@@ -48,10 +48,11 @@ class LiveTable:
             return
         for group in self.groups:
             for cell in group.cells:
-                state = cell_state(group.folder(cell), cell.name, progress)
-                if self.states.get(cell.name) != state[0]:
-                    self.states[cell.name] = state[0]
-                    self.console.print(f"{cell.name}: {', '.join(word for word in state if word)}", soft_wrap=True)
+                state, position, miou, seconds = cell_state(group.folder(cell), cell.name, progress)
+                if self.told.get(cell.name) != (state, miou):
+                    self.told[cell.name] = (state, miou)
+                    words = (state, position, f"val mIoU {miou} %" if miou else "", seconds)
+                    self.console.print(f"{cell.name}: {join(filter(None, words))}", soft_wrap=True)
 
 
 def table(groups: Sequence[CellGroup], progress: Progress) -> Table:
@@ -123,7 +124,8 @@ def _position(run: RunFolder) -> tuple[Position, str]:
     if run.metrics.is_file():
         with run.metrics.open(newline="", encoding="utf-8", errors="replace") as file:
             for row in csv.DictReader(file):
-                step = int(row["step"]) + 1 if (row.get("step") or "").isdecimal() else step
+                if (row.get("step") or "").isdecimal() and not row.get("final/miou"):
+                    step = int(row["step"]) + 1
                 miou = row.get("val/miou") or miou
     part = (run.read_history() or {"parts": [{}]})["parts"][-1]
     return Position(step, part.get("step") or 0, part.get("planned_steps")), percent(float(miou)) if miou else ""

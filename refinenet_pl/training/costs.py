@@ -36,6 +36,9 @@ class TrainingCosts(Callback):
     - `peak_memory_mb`: peak memory in this part: of tensors on the GPU, or of this process.
 
     With several devices, all values are those of the main process.
+
+    Every `log_every_n_steps` steps it also logs `images_per_second`, of all devices since the last time and without
+    validations, and `peak_memory_mb`.
     """
 
     def __init__(self) -> None:
@@ -44,6 +47,7 @@ class TrainingCosts(Callback):
         self.steps = 0
         self.last_step = self.validation_started = self.last_image = 0.0
         self.validation_seconds = 0.0
+        self.images, self.last_logged = 0, 0.0
         self.step_seconds: deque[float] = deque(maxlen=MEDIAN_LENGTH)
         self.image_seconds: deque[float] = deque(maxlen=MEDIAN_LENGTH)
 
@@ -61,17 +65,25 @@ class TrainingCosts(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clocks."""
-        self.started = self.last_step = time.perf_counter()
+        self.started = self.last_step = self.last_logged = time.perf_counter()
         self.steps = trainer.global_step
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: dict[str, Any], *_: Any
+    ) -> None:
         """Time an optimizer step, which spans several batches if gradients are accumulated."""
+        self.images += len(batch["image"])
         if trainer.global_step > self.steps:
             now = time.perf_counter()
             self.step_seconds.append(now - self.last_step)
             self.steps, self.last_step = trainer.global_step, now
             if (share := self.loader_wait_share(trainer)) is not None:
                 pl_module.log("loader_wait_share", share)
+            every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+            if every and trainer.global_step % every == 0:
+                pl_module.log("images_per_second", self.images * trainer.world_size / (now - self.last_logged))
+                pl_module.log("peak_memory_mb", peak_memory(str(pl_module.device)) / 1e6)
+                self.images, self.last_logged = 0, now
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock for images."""
@@ -87,6 +99,7 @@ class TrainingCosts(Callback):
         """Exclude the validation from the time of the current step."""
         seconds = time.perf_counter() - self.validation_started
         self.last_step += seconds
+        self.last_logged += seconds
         if self.started is not None:  # else it is the check before the training
             self.validation_seconds += seconds
 

@@ -28,6 +28,7 @@ class StopOnNonFinite(Callback):
     The check is one norm over the gradients and one read of a single number per optimizer step. On a GPU the read waits
     for the backward pass, as the progress bar and the gradient scaler do; only the launch of the optimizer's kernels is
     no longer hidden behind it. Nothing else would keep the weights whole: a check one step late finds them changed.
+    The norm, which is that before gradients are clipped, is logged as `grad_norm`.
 
     All ranks of a distributed training stop at the same step without further communication, because their gradients
     were averaged: one that is not finite on any rank is not finite on all.
@@ -74,10 +75,12 @@ class StopOnNonFinite(Callback):
         """
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
         # A NaN or infinite element makes the norm so. Huge finite elements can do that too: those are checked below.
-        if not sum(self.losses, get_total_norm(gradients)).isfinite():
+        norm = get_total_norm(gradients)
+        if not sum(self.losses, norm).isfinite():
             self._check(trainer, pl_module, optimizer)
         else:
             self.skipped_steps = 0
+            pl_module.log("grad_norm", norm)
         self._start_step()
 
     def _check(self, trainer: pl.Trainer, task: pl.LightningModule, optimizer: Optimizer) -> None:

@@ -98,7 +98,8 @@ class Interruption(Callback):
         # The first process started the others. It is killed if one of them ends with another status than 0.
         status = 128 + self.received if trainer.is_global_zero else 0
         if self.received == signal.SIGUSR1 and trainer.is_global_zero:
-            advice = f"; {queue_again()}"
+            # SLURM ends the job as soon as it is queued again, so that the checkpoint comes first.
+            raise Interrupted(f"stopped by {name_of(self.received)}{at}", status, afterwards=queue_again)
         raise Interrupted(f"stopped by {name_of(self.received)}{at}{advice}", status)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

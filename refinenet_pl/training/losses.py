@@ -192,6 +192,9 @@ class Lovasz(nn.Module):
 class WeightedSum(nn.Module):
     """Weighted sum of losses.
 
+    Attributes:
+        terms: The weighted losses of the last call by the names of their classes, without gradients. They are logged.
+
     Args:
         losses: The losses.
         weights: One factor per loss.
@@ -209,10 +212,14 @@ class WeightedSum(nn.Module):
             )
         self.losses = nn.ModuleList(losses)
         self.weights = list(weights)
+        self.terms: dict[str, Tensor] = {}
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss, a scalar."""
         terms = [weight * loss(logits, target) for loss, weight in zip(self.losses, self.weights, strict=True)]
+        names = [type(loss).__name__ for loss in self.losses]
+        numbered = (f"{name}_{index}" if names.count(name) > 1 else name for index, name in enumerate(names))
+        self.terms = {name: term.detach() for name, term in zip(numbered, terms, strict=True)}
         return torch.stack(terms).sum()
 
 

@@ -46,7 +46,7 @@ class ManifestWriter(Callback):
         file = RunFolder(Path(trainer.default_root_dir)).manifest
         if trainer.is_global_zero and (trainer.global_step == 0 or not file.is_file()):
             content = {
-                "code": code(Path(refinenet_pl.__file__).parent),
+                "code": source_code(),
                 "packages": packages(),
                 "machine": machine(trainer),
                 "numerics": numerics(trainer),
@@ -54,6 +54,11 @@ class ManifestWriter(Callback):
                 "config": self.config,
             }
             write_json(file, content)
+
+
+def source_code() -> dict[str, Any]:
+    """Return the version of this package's code: see `code`."""
+    return code(Path(refinenet_pl.__file__).parent)
 
 
 def code(package: Path) -> dict[str, Any]:

@@ -15,10 +15,9 @@ Row = dict[str, Any]
 
 
 class MetricsFile(Logger):
-    """Writes the metrics that a training logs to `metrics.csv`, one row per call.
+    """Writes the metrics that a training logs to `metrics.csv`, one row per call, sorted by step.
 
-    Rows are written at once, so that a killed run keeps them. The final evaluation, after the training, is not part of
-    the file: its metrics are in `results.json`.
+    Rows are written at once, so that a killed run keeps them.
 
     Args:
         folder: The run folder.
@@ -31,7 +30,6 @@ class MetricsFile(Logger):
         self.folder = RunFolder(Path(folder))
         self.first_step = first_step
         self.columns: list[str] | None = None
-        self.closed = False
 
     @property
     def name(self) -> str:
@@ -60,8 +58,6 @@ class MetricsFile(Logger):
             metrics: Values by name.
             step: Number of optimizer steps before this one.
         """
-        if self.closed:
-            return
         row = {"step": step, **metrics}
         if self.columns is None:
             self._write([*self._earlier_rows(), row])
@@ -71,13 +67,9 @@ class MetricsFile(Logger):
             with self.folder.metrics.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns).writerow(row)
 
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Ignore later metrics: they are not the training's."""
-        self.closed = True
-
     def _earlier_rows(self) -> list[Row]:
-        return [row for row in self._read() if int(row["step"]) < self.first_step]
+        whole = (row for row in self._read() if None not in row.values())  # a power failure can cut the last row short
+        return [row for row in whole if int(row["step"]) < self.first_step]
 
     def _read(self) -> list[Row]:
         if not self.folder.metrics.is_file():

@@ -37,3 +37,10 @@ def make_optimizer(
         if encoder:
             group["lr"] *= encoder_lr_factor
     return optimizer
+
+
+def learning_rates(optimizer: Optimizer) -> dict[str, float]:
+    """Return the learning rates as they are logged: "lr" of the last group, the decoder, and "lr/NAME" of each one."""
+    groups = optimizer.param_groups
+    rates = {f"lr/{group.get('name', index)}": group["lr"] for index, group in enumerate(groups)}
+    return {"lr": groups[-1]["lr"], **rates}

@@ -4,6 +4,8 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from refinenet_pl.evaluation.results import (
 )
 from refinenet_pl.files import write_json
 from refinenet_pl.runs import RunFolder
+from refinenet_pl.training.manifest import source_code
 from refinenet_pl.training.task import SegmentationTask
 from refinenet_pl.version import __version__
 
@@ -39,15 +42,24 @@ class ResultsWriter(Callback):
     Args:
         config: Configuration of the run, which `results.json` includes. Without one, `results.json` has no "config",
             and its "seed" is that of `seed_everything`, or null.
+        command: The command, which `results.json` includes; null if there is none.
     """
 
     images: ImageMatrices
     boundary: BoundaryIoU
     trimap: TrimapIoU
 
-    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, config: Mapping[str, Any] | None = None, command: str | None = None) -> None:
         self.config = config
+        self.command = command
+        self.step: int | None = None
         self.started = time.perf_counter()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the step of the checkpoint that is evaluated."""
+        self.step = checkpoint.get("global_step")
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Reset the counts."""
@@ -96,16 +108,16 @@ class ResultsWriter(Callback):
             self.boundary.update(prediction, sample["mask"])
             self.trimap.update(prediction, sample["mask"])
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Write the metrics, except within `fit`."""
         if trainer.state.fn == "validate":
-            self._write(trainer, "val")
+            self._write(trainer, pl_module, "val")
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_test_end(self, trainer: pl.Trainer, pl_module: SegmentationTask) -> None:  # type: ignore[override]
         """Write the metrics."""
-        self._write(trainer, "test")
+        self._write(trainer, pl_module, "test")
 
-    def _write(self, trainer: pl.Trainer, split: str) -> None:
+    def _write(self, trainer: pl.Trainer, task: SegmentationTask, split: str) -> None:
         images = gather(self.images)
         class_names = images.class_names
         boundaries = summarize_boundaries(self.boundary, self.trimap, class_names)  # sums over all ranks
@@ -124,12 +136,24 @@ class ResultsWriter(Callback):
             "seconds": round(time.perf_counter() - self.started, 1),
             "threads": torch.get_num_threads(),
             "versions": versions(),
+            "origin": self._origin(trainer, task),
             **({} if self.config is None else {"config": self.config}),
         }
         run = RunFolder(Path(trainer.default_root_dir))
         images.save(run.per_image)
         write_json(run.results, results)
         Console().print(results_table(results, f"{split}: {results['images']} images"))
+
+    def _origin(self, trainer: pl.Trainer, task: SegmentationTask) -> dict[str, Any]:
+        """Return what was evaluated, by which command and code, and how."""
+        path = trainer.ckpt_path or (self.config or {}).get("ckpt_path")  # Lightning does not know a weights folder
+        return {
+            "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "command": self.command,
+            "code": source_code(),
+            "checkpoint": {"path": None if path is None else str(path), "step": path and self.step},
+            "inference": asdict(task.segmenter.inference),
+        }
 
 
 def gather(images: ImageMatrices) -> ImageMatrices:

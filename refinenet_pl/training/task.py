@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
@@ -18,10 +17,11 @@ from refinenet_pl.preprocessing import Preprocessing
 from refinenet_pl.training.batch_norm import BatchNormMode, check_batch_norm, keep_frozen
 from refinenet_pl.training.losses import CrossEntropy
 from refinenet_pl.training.memory_layout import make_contiguous, memory_format, restore_optimizer_layout
-from refinenet_pl.training.optimization import make_optimizer
+from refinenet_pl.training.optimization import learning_rates, make_optimizer
 from refinenet_pl.training.plan import PLAN_KEY, Resumed, apply_changes, group_settings, read_progress, total_steps
 from refinenet_pl.training.preparation import check_network, prepare_network
 from refinenet_pl.training.schedules import Poly, Schedule, make_scheduler
+from refinenet_pl.training.validation_loss import ValidationLoss, resize_target, terms
 from refinenet_pl.weights.transfer import transfer_weights
 
 FULL_IMAGE = Inference()
@@ -101,6 +101,7 @@ class SegmentationTask(pl.LightningModule):
         self.plan: dict[str, Any] = {}
         self.resumed: Resumed | None = None
         self.stage: str | None = None
+        self.validation_loss = ValidationLoss(loss_resolution)
         self.confusion = ConfusionMatrix(len(preprocessing.class_names), ignore_index=IGNORE_INDEX)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -117,7 +118,8 @@ class SegmentationTask(pl.LightningModule):
             logits = self(batch["image"])
         loss = self.loss(logits, target)
         self.log("train/loss", loss, prog_bar=True)
-        self.log("lr", self.trainer.optimizers[0].param_groups[-1]["lr"], prog_bar=True)
+        self.log_dict({f"train/loss/{name}": term for name, term in terms(self.loss).items()})
+        self.log_dict(learning_rates(self.trainer.optimizers[0]))
         return loss
 
     def validation_step(self, samples: list[dict[str, Any]], batch_idx: int) -> dict[str, list[Tensor]]:
@@ -126,15 +128,20 @@ class SegmentationTask(pl.LightningModule):
         Returns:
             For callbacks, for each sample: "predictions", uint8 [H, W], and "confusion_matrices", int64 [C, C].
         """
-        inference = self.validation_inference if self.trainer.state.fn == "fit" else None
-        predictions = self.segmenter.predict_tensors([sample["image"] for sample in samples], inference)
+        images = [sample["image"] for sample in samples]
+        if self.trainer.state.fn == "fit":
+            see = self.validation_loss.watch(self.loss, samples)
+            predictions = self.segmenter.predict_tensors(images, self.validation_inference, see)
+        else:
+            predictions = self.segmenter.predict_tensors(images)
         # The metric adds an image to its sum and returns the matrix of this image alone.
         matrices = [self.confusion(mask, sample["mask"]) for mask, sample in zip(predictions, samples, strict=True)]
         return {"predictions": predictions, "confusion_matrices": matrices}
 
     def on_validation_epoch_start(self) -> None:
-        """Reset the confusion matrix."""
+        """Reset the metrics."""
         self.confusion.reset()
+        self.validation_loss.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole split."""
@@ -145,6 +152,8 @@ class SegmentationTask(pl.LightningModule):
         self.log(f"{split}/mean_accuracy", mean_accuracy(matrix))
         per_class = zip(self.preprocessing.class_names, class_iou(matrix).tolist(), strict=True)
         self.log_dict({f"{split}/iou/{name}": iou for name, iou in per_class})
+        if self.trainer.state.fn == "fit":
+            self.log_dict({f"val/{name}": value for name, value in self.validation_loss.compute().items()})
 
     test_step = validation_step
     on_test_epoch_start = on_validation_epoch_start
@@ -213,8 +222,3 @@ class SegmentationTask(pl.LightningModule):
                 f"use refinenet_pl.load({str(checkpoint_path)!r}), which reads both from the checkpoint"
             )
         return super().load_from_checkpoint(checkpoint_path, *args, **options)
-
-
-def resize_target(target: Tensor, size: torch.Size) -> Tensor:
-    """Resize a target [N, H, W] to another size, taking the class index under each new pixel's center."""
-    return F.interpolate(target[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()

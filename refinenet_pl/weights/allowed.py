@@ -29,7 +29,7 @@ CALLBACKS = re.compile(
     r"|StochasticWeightAveraging|TQDMProgressBar|Timer)"
 )
 """Callbacks that start no process, and that write to the run folder only, if at all."""
-LOGGERS = re.compile(rf"{LIGHTNING}\.loggers\.([a-z][a-z_]*\.)?(CSVLogger|WandbLogger)")
+LOGGERS = re.compile(rf"{LIGHTNING}\.loggers\.([a-z][a-z_]*\.)?(CSVLogger|TensorBoardLogger|WandbLogger)")
 
 PLACES: dict[str, Names] = {
     "model.network": NETWORKS,

@@ -1,4 +1,4 @@
-"""Losses that fail, for options such as --model.loss=helpers.bad_steps.NaNAt."""
+"""Losses that fail in training steps, for options such as --model.loss=helpers.bad_steps.NaNAt."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from refinenet_pl.training.losses import CrossEntropy
 
 
 class NaNAt(nn.Module):
-    """Cross-entropy that is NaN from one call on; the calls of a process count from 1."""
+    """Cross-entropy that is NaN from one call on; the training steps of a process count from 1."""
 
     def __init__(self, call: int) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class NaNAt(nn.Module):
         self.loss = CrossEntropy()
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        self.calls += 1
+        self.calls += self.training
         return self.loss(logits, target) * (torch.nan if self.calls >= self.call else 1.0)
 
 
@@ -42,5 +42,5 @@ class Scaled(nn.Module):
         self.loss = CrossEntropy()
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        self.calls += 1
+        self.calls += self.training
         return self.loss(logits, target) * (self.factor if self.first <= self.calls <= self.last else 1.0)

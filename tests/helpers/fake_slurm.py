@@ -38,6 +38,8 @@ print(f"Submitted batch job {number}")
 SCONTROL = """
 number = sys.argv[sys.argv.index("requeue") + 1]
 job = json.loads((spool / f"{number}.json").read_text())
+if os.getpgrp() == job["group"]:  # the job asks for it itself
+    os.setsid()
 os.killpg(job["group"], signal.SIGKILL)
 restarts = int(job["environment"].get("SLURM_RESTART_COUNT", 0)) + 1
 start(number, job["environment"] | {"SLURM_RESTART_COUNT": str(restarts)})
@@ -53,8 +55,8 @@ while words[0].startswith("--"):
 tasks = []
 for rank in map(str, range(int(os.environ["SLURM_NTASKS"]))):
     ranks = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NODEID": "0"}
-    with open(files["--output"].replace("%t", rank), "a") as output, \\
-            open(files["--error"].replace("%t", rank), "a") as error:
+    with open(files.get("--output", os.devnull).replace("%t", rank), "a") as output, \\
+            open(files.get("--error", os.devnull).replace("%t", rank), "a") as error:
         tasks.append(subprocess.Popen(words, env=os.environ | ranks, stdout=output, stderr=error))
 sys.exit(max(task.wait() for task in tasks))
 """
@@ -91,3 +93,9 @@ def install_fake_slurm(monkeypatch: pytest.MonkeyPatch, folder: Path, *, runs: b
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     return spool
+
+
+def descendants(process: int) -> list[int]:
+    """Return all descendants of a process; Linux only."""
+    children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return children + [grandchild for child in children for grandchild in descendants(child)]

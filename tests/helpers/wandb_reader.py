@@ -13,23 +13,38 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:
-    """Read id, project, group, configuration, history and exit status from the only .wandb file in `folder`."""
+    """Read the only .wandb file in `folder`.
+
+    Returns:
+        "id", "name", "project", "group", "config", "history", "summary", "exit" status, and the "models": the artifacts
+        of this type, each with "name", "aliases", "metadata" and "files" by name.
+    """
     (path,) = folder.rglob("*.wandb")
-    run: dict[str, Any] = {"id": None, "project": None, "group": None, "config": {}, "history": [], "exit": None}
+    run: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "exit": None, "models": []}
     for data in _records(path.read_bytes()):
         record = Record.FromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            run["id"], run["project"], run["group"] = record.run.run_id, record.run.project, record.run.run_group
+            run |= {"id": record.run.run_id, "name": record.run.display_name}
+            run |= {"project": record.run.project, "group": record.run.run_group}
         if kind in ("run", "config"):
             update = record.run.config.update if kind == "run" else record.config.update
-            run["config"] |= {item.key: json.loads(item.value_json) for item in update}
+            run["config"] |= _values(update)
         if kind == "exit":
             run["exit"] = record.exit.exit_code
+        if kind == "summary":
+            run["summary"] |= _values(record.summary.update)
         if kind == "history":
-            keys = {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
-            run["history"].append(keys)
+            run["history"].append(_values(record.history.item))
+        if kind == "artifact" and record.artifact.type == "model":
+            files = {entry.path: entry.local_path for entry in record.artifact.manifest.contents}
+            found = {"name": record.artifact.name, "aliases": [*record.artifact.aliases], "files": files}
+            run["models"].append(found | {"metadata": json.loads(record.artifact.metadata)})
     return run
+
+
+def _values(items: Any) -> dict[str, Any]:
+    return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
 
 def _records(log: bytes) -> Iterator[bytes]:
