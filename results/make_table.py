@@ -12,7 +12,7 @@ from refinenet_pl.differences import differences
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.scores import score
 from refinenet_pl.files import atomic_write
-from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.loading import load_study
 

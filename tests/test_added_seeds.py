@@ -17,22 +17,29 @@ from refinenet_pl.evaluation.looks import look_level
 from refinenet_pl.reports.assemble import assemble
 from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.more_seeds import add_seeds, interval_width
-from refinenet_pl.reports.summary import Summary, summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
+from refinenet_pl.reports.summary import Summary
 from refinenet_pl.studies.added_seeds import added_file, with_added_seeds, write_added_seeds
 from refinenet_pl.studies.loading import load_study
+from refinenet_pl.studies.study import Study
 
 NONE, ORIGINAL, IMPROVED = (f"pooling-{level}" for level in ("none", "original", "improved"))
 
 
 @pytest.fixture
-def summary(tmp_path) -> Summary:
+def study(tmp_path) -> Study:
     """Two seeds a row. The second row differs from the first by 10 points with each seed, the third by 0 and 20."""
     study = finish(write_study(tmp_path), tmp_path / "runs", unfinished=[f"{IMPROVED}_seed-0", f"{IMPROVED}_seed-1"])
     for cell in study.cells:
         if cell.row == IMPROVED:
             matrices = draw(0.7 + 0.2 * cell.seed, [2, cell.seed, 0], ("road", "car", "traffic light"), 20)
             finish_cell(study, cell, tmp_path / "runs", matrices, cell)
-    return summarize_study(replace(study, most_seeds=4), tmp_path / "runs")
+    return replace(study, most_seeds=4)
+
+
+@pytest.fixture
+def summary(study, tmp_path) -> Summary:
+    return summarize_study(study, tmp_path / "runs")
 
 
 def widths(summary: Summary) -> list[float]:
@@ -40,31 +47,31 @@ def widths(summary: Summary) -> list[float]:
     return [width for width in found if width is not None]
 
 
-def test_wide_rows_and_the_base_row_get_the_next_seed(summary):
+def test_wide_rows_and_the_base_row_get_the_next_seed(study, summary):
     narrow, wide = widths(summary)
     assert narrow < wide
-    grown, (line,) = add_seeds(summary, (narrow + wide) / 2)
+    grown, (line,) = add_seeds(study, summary, (narrow + wide) / 2)
     assert grown.added == {NONE: [2], IMPROVED: [2]}
     assert line == f"{IMPROVED}: the interval of its difference is {100 * wide:.2f} points wide; seed 2 is added"
     assert [cell.name for cell in grown.cells][6:] == [f"{NONE}_seed-2", f"{IMPROVED}_seed-2"]
-    same, lines = add_seeds(summary, 1.1 * wide)
-    assert (same is summary.study, lines) == (True, [])
+    same, lines = add_seeds(study, summary, 1.1 * wide)
+    assert (same is study, lines) == (True, [])
 
 
-def test_what_seeds_cannot_reach_is_said(summary):
+def test_what_seeds_cannot_reach_is_said(study, summary):
     row = summary.datasets[0].rows[2]
     assert row.compared is not None
     low, high = row.compared.estimate.image_interval()[-1]
-    same, lines = add_seeds(summary, 0.9 * (high - low))
-    assert same is summary.study or IMPROVED not in same.added
+    same, lines = add_seeds(study, summary, 0.9 * (high - low))
+    assert same is study or IMPROVED not in same.added
     assert any(line.endswith("the images alone give more than that, so no seed is added") for line in lines)
-    full = replace(summary, study=replace(summary.study, added={IMPROVED: [2, 3], NONE: [2, 3]}))
-    same, lines = add_seeds(full, 1.01 * max(widths(summary)[0], high - low))
+    full = replace(study, added={IMPROVED: [2, 3], NONE: [2, 3]})
+    same, lines = add_seeds(full, summary, 1.01 * max(widths(summary)[0], high - low))
     assert lines[-1].endswith("with 4 seeds; --max-seeds allows no more")
 
 
-def test_rows_are_compared_over_common_seeds(summary, tmp_path):
-    grown, _ = add_seeds(summary, sum(widths(summary)) / 2)
+def test_rows_are_compared_over_common_seeds(study, summary, tmp_path):
+    grown, _ = add_seeds(study, summary, sum(widths(summary)) / 2)
     runs = tmp_path / "runs"
     for cell in grown.cells[6:]:
         matrices = draw(0.8, [9, cell.seed, 0], ("road", "car", "traffic light"), 20)

@@ -1,8 +1,6 @@
 """The page of a small real study, opened in Chromium."""
 
-import base64
 import csv
-import io
 import json
 import os
 import re
@@ -16,9 +14,9 @@ from helpers.browser import chromium, clip, column, heading, numbers, source
 from helpers.commands import refinenet
 from helpers.fake_data import make_camvid
 from helpers.fake_study import CLASSES, finish, write_study
+from helpers.page import content_of, decoded
 from helpers.tiny_fit import count_by_hand
 from helpers.tiny_study import POOLING
-from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -28,10 +26,10 @@ from refinenet_pl.evaluation.ceiling import limit_counts, limit_iou
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.reports.assemble import assemble
 from refinenet_pl.reports.page import page
-from refinenet_pl.reports.page_images import most_different
+from refinenet_pl.reports.page_images import most_telling
 from refinenet_pl.reports.pictures import make_pictures
 from refinenet_pl.reports.report import report
-from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
 from refinenet_pl.studies.commands import REFINENET, cell_groups
 from refinenet_pl.studies.loading import load_study
 
@@ -59,10 +57,7 @@ def runs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def content(runs) -> dict:
     """Content of the page's script, and of its one dataset."""
-    text = (runs / "report" / "report.html").read_text()
-    content = json.loads(re.findall(r'<script id="content"[^>]*>(.*?)</script>', text, re.DOTALL)[0])
-    (dataset,) = content["datasets"]
-    return content | dataset
+    return content_of(runs / "report" / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +87,6 @@ def iou(runs: Path, row: str) -> np.ndarray:
 def targets(content: dict) -> list[torch.Tensor]:
     """Return the targets of the page's images, which are all of the split."""
     return [torch.from_numpy(decoded(image["target"])) for image in content["images"]["images"]]
-
-
-def decoded(url: str) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
 
 
 def levels(browser) -> list[str]:
@@ -141,7 +132,8 @@ def test_ignored_images_are_left_out():
     images.add("0", np.zeros((2, 2), int))
     images.add("1", np.array([[3, 1], [0, 0]]))
     np.testing.assert_allclose(images.mean_iou(), [np.nan, 0.75])
-    assert most_different(np.array([[np.nan, np.nan], [0.1, 0.2], [0.1, 0.9]])).tolist() == [2, 1]
+    assert most_telling(np.array([[np.nan, np.nan], [0.1, 0.2], [0.1, 0.9]])).tolist() == [2, 1]
+    assert most_telling(np.array([[np.nan], [0.3], [0.1], [0.2]])).tolist() == [2, 3, 1], "of one row, the lowest first"
 
 
 def test_page_needs_no_other_files(runs, opened):

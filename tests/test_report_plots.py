@@ -10,7 +10,7 @@ from PIL import Image
 
 from refinenet_pl.reports.plot_style import COLUMN, PAGE, render
 from refinenet_pl.reports.plots import draw_plots
-from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
 
 SEVEN = ("none", "original", "improved", "wide", "one block", "two blocks", "four blocks")
 NINETEEN = tuple(f"class {index}" for index in range(19))
@@ -79,6 +79,30 @@ def test_accuracy_over_latency(summary, drawn):
     assert "abacus" in axes.get_xlabel()
 
 
+def test_confusion_matrices_in_percent_of_targets(summary, drawn):
+    panels = [axes for axes in drawn["confusion_matrices"][0].axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == list(SEVEN)
+    for axes, row in zip(panels, summary.rows, strict=True):
+        total = np.sum([run.results["confusion_matrix"] for run in row.runs], axis=0)
+        shown = axes.images[0].get_array().filled(np.nan)
+        np.testing.assert_allclose(shown[:-1], 100 * total[:-1] / total[:-1].sum(1, keepdims=True))
+        assert np.isnan(shown[-1]).all(), "the last class is on no image"
+        assert not axes.texts, "19 classes side by side leave no place for numbers"
+
+
+def test_large_cells_hold_numbers(tmp_path):
+    names = ("road", "car", "sky", "tree", "void")
+    study = finish(write_study(tmp_path, ("none",), seeds=[0]), tmp_path / "runs", names, images=3)
+    summary = summarize_study(study, tmp_path / "runs").datasets[0]
+    (axes,) = draw_plots(summary)["confusion_matrices"][0].axes
+    total = np.array(summary.rows[0].runs[0].results["confusion_matrix"])
+    for text in axes.texts:
+        prediction, target = map(int, text.get_position())
+        assert float(text.get_text()) == pytest.approx(100 * total[target, prediction] / total[target].sum(), abs=0.51)
+    assert len(axes.texts) == 8, "each of four classes is taken for itself and the next one"
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(names)
+
+
 def test_plot_sizes_and_margins(drawn):
     for figure, description in drawn.values():
         png = Image.open(io.BytesIO(render(figure, "png")))
@@ -97,4 +121,4 @@ def test_no_data_no_plots(tmp_path):
     study = finish(write_study(tmp_path, ("none",), seeds=[0]), tmp_path / "runs", images=3)
     for path in tmp_path.rglob("metrics*.csv"):
         path.unlink()
-    assert draw_plots(summarize_study(study, tmp_path / "runs").datasets[0]) == {}
+    assert [*draw_plots(summarize_study(study, tmp_path / "runs").datasets[0])] == ["confusion_matrices"]

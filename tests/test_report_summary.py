@@ -15,8 +15,10 @@ from refinenet_pl.evaluation.comparison import compare
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.reports.assemble import assemble
 from refinenet_pl.reports.markdown import markdown
-from refinenet_pl.reports.notes import notes, warnings
-from refinenet_pl.reports.summary import Summary, summarize_study
+from refinenet_pl.reports.notes import notes
+from refinenet_pl.reports.study_runs import find_runs
+from refinenet_pl.reports.study_summary import summarize_study
+from refinenet_pl.reports.summary import Summary
 from refinenet_pl.studies.folders import cell_folder
 from refinenet_pl.studies.loading import load_study
 
@@ -140,12 +142,16 @@ def test_missing_cells_are_listed(tmp_path):
     (begun / "config.yaml").touch()
     (begun / "checkpoints" / "last.ckpt").write_text("a checkpoint")
     summary = summarize_study(study, tmp_path / "runs")
-    assert list(summary.runs.missing) == ["pooling-improved_seed-0", "pooling-none_seed-1", "pooling-improved_seed-1"]
+    assert list(find_runs(study, tmp_path / "runs").missing) == [
+        "pooling-improved_seed-0",
+        "pooling-none_seed-1",
+        "pooling-improved_seed-1",
+    ]
     assert [len(row.runs) for row in rows_of(summary)] == [1, 2, 0]
     none, original, improved = rows_of(summary)
     assert (improved.mean, improved.difference, improved.difference_interval("miou")) == (None, None, None)
     assert original.difference == pytest.approx(np.mean(mious(tmp_path / "runs", "original")) - none.mean)
-    text = "\n".join(warnings(summary))
+    text = "\n".join(summary.warnings)
     assert f"{unfinished[0]} (interrupted, resumes from its checkpoint)" in text
     assert f"{unfinished[1]} (not started)" in text
     assert any("different numbers of finished seeds" in line for line in notes(summary))
@@ -159,10 +165,10 @@ def test_nothing_finished_is_an_error(tmp_path):
 
 def test_deviating_runs_are_listed(tmp_path):
     study = finish(write_study(tmp_path), tmp_path / "runs", images=3)
-    assert summarize_study(study, tmp_path / "runs").runs.deviations == []
+    assert find_runs(study, tmp_path / "runs").deviations == []
     config = next((tmp_path / "runs" / study.name / "pooling-original_seed-1").rglob("config.yaml"))
     config.write_text(config.read_text().replace("pooling: original", "pooling: improved"))
-    (line,) = summarize_study(study, tmp_path / "runs").runs.deviations
+    (line,) = find_runs(study, tmp_path / "runs").deviations
     assert (
         "pooling-original_seed-1: model.network.init_args.pooling is 'improved' in the run and 'original' in the study"
         in line
@@ -227,7 +233,7 @@ def test_missing_dataset_is_a_warning(tmp_path):
     study = finish(path, tmp_path / "runs", images=3, unfinished=unfinished)
     summary = summarize_study(study, tmp_path / "runs")
     assert [dataset.name for dataset in summary.datasets] == ["camvid"]
-    assert warnings(summary)[0] == "Missing dataset: voc (0 of 6 cells finished)."
+    assert summary.warnings[0] == "Missing dataset: voc (0 of 6 cells finished)."
     assert summary.incomplete
 
 

@@ -16,8 +16,10 @@ from refinenet_pl.reports.csv_table import csv_table
 from refinenet_pl.reports.latex import escape, latex
 from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.report import report
-from refinenet_pl.reports.summary import Summary, summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
+from refinenet_pl.reports.summary import Summary
 from refinenet_pl.studies.loading import load_study
+from refinenet_pl.studies.study import Study
 
 PUBLISHED = [
     {"levels": {"pooling": "none"}, "value": 40.4, "source": "A & B, table_5", "evidence": "read"},
@@ -32,9 +34,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def summary(folder) -> Summary:
+def study(folder) -> Study:
     path = write_study(folder, LEVELS, published=PUBLISHED, title="Pooling: 100 % of it_all")
-    return summarize_study(finish(path, folder / "runs", unfinished=["pooling-none_seed-1"]), folder / "runs")
+    return finish(path, folder / "runs", unfinished=["pooling-none_seed-1"])
+
+
+@pytest.fixture(scope="module")
+def summary(study, folder) -> Summary:
+    return summarize_study(study, folder / "runs")
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +197,8 @@ def test_latex_escapes():
     )
 
 
-def test_report_files_without_predictions(folder, summary, assembled, capsys):
-    report(summary.study.path, folder / "runs")
+def test_report_files_without_predictions(folder, study, assembled, capsys):
+    report(study.path, folder / "runs")
     output = folder / "runs" / "pooling_study" / "report"
     plots = {f"{name}.{kind}" for name in PLOTS for kind in ("png", "pdf")}
     assert {path.name for path in output.iterdir()} == {
@@ -205,7 +212,7 @@ def test_report_files_without_predictions(folder, summary, assembled, capsys):
     assert f"{output}/report.html" in printed
 
 
-PLOTS = ("learning_curves", "class_differences", "accuracy_latency")
+PLOTS = ("learning_curves", "class_differences", "accuracy_latency", "confusion_matrices")
 
 
 def test_column_group_per_dataset(tmp_path, capsys):

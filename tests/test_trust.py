@@ -20,7 +20,6 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.files import YAML_BYTES, YAML_DEPTH, parse_yaml, read_json, read_yaml
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import trust_options
-from refinenet_pl.studies.study import Cell
 from refinenet_pl.training.replay import REPLAY_KEY
 from refinenet_pl.weights.trust import check_config
 
@@ -185,8 +184,8 @@ def test_study_trusts_its_own_classes_only():
     cell: dict[str, Any] = {"model": model, "trainer": {"callbacks": [{"class_path": "own.Callback"}]}}
     cell["data"] = {"root": "/data/a.b", "batch_size": 2}
     assert class_paths(cell) == {"own.Net", "own.Callback", "own.Loss"}
-    assert trust_options(Cell({}, 0, cell)) == ["--trust", "own.Callback", "own.Loss", "own.Net"]
-    assert trust_options(Cell({}, 0, {"model": {"loss": None}})) == []
+    assert trust_options(class_paths(cell)) == ["--trust", "own.Callback", "own.Loss", "own.Net"]
+    assert trust_options(class_paths({"model": {"loss": None}})) == []
 
 
 def state_of_best(folder: Path, **paths: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from PIL import Image
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.studies.folders import cell_folder
+from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.measure import inference_file, measure_inference
 from refinenet_pl.text import markdown_text
 
@@ -48,6 +49,17 @@ def test_report_builds_no_unknown_data(tmp_path: Path, monkeypatch: pytest.Monke
     assert f"data is {TOUCH}" in words
     assert not (tmp_path / "victim").exists()
     assert TOUCH in (runs / "pooling_study" / "report" / "report.html").read_text()
+
+
+def test_report_of_runs_builds_no_unknown_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    path, runs = study_of_strangers(tmp_path, touch(tmp_path / "victim"))
+    run = cell_folder(runs, load_study(path), load_study(path).cells[0]).finished
+    assert run is not None
+    run.checkpoints.mkdir()
+    run.best_checkpoint.write_bytes(b"a checkpoint")
+    assert refinenet(monkeypatch, "report", run.path, "--output", tmp_path / "report") == 0
+    assert f"data is {TOUCH}" in capsys.readouterr().out
+    assert not (tmp_path / "victim").exists()
 
 
 def test_report_with_trust_builds_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

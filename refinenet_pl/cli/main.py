@@ -42,6 +42,7 @@ COMMANDS = {
     "list": Command("refinenet_pl.cli.listing", "list recipes, datasets, networks, losses or encoders"),
     "runs": Command("refinenet_pl.cli.runs", "list runs with their mean IoU, and what differs between them"),
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),
+    "report": Command("refinenet_pl.cli.report", "write tables, plots and a page of one run or a few"),
     "doctor": Command("refinenet_pl.cli.doctor", "print what this machine has and can do, and what is wrong with it"),
     "why": Command("refinenet_pl.cli.why", "name the first place where two trainings part"),
     "replay": Command("refinenet_pl.cli.replay", "run the step again that stopped a training, and find where it fails"),

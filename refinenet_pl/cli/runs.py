@@ -1,7 +1,6 @@
 """`refinenet runs`: the runs of a folder in one table, with what differs between their configurations."""
 
 import csv
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from json import dumps
 from pathlib import Path
@@ -13,14 +12,10 @@ from rich.table import Table
 
 from refinenet_pl.cli.parser import Parser
 from refinenet_pl.errors import UserError
+from refinenet_pl.run_settings import differing_settings
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.text import duration, percent
 
-UNRELATED = re.compile(
-    r"config|ckpt_path|experiment|runs|pictures|trust|threads|trainer\.(logger|enable_\w+)|checkpoint\.dirpath|"
-    r"model\.(class_names|class_colors|preprocessing)"
-)
-"""Settings that say where a run is and what it shows, or that follow from the data."""
 MOST_SETTINGS = 8
 """Most settings that the table shows of a run; --json has all."""
 SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -92,26 +87,6 @@ def validations(each: RunFolder) -> Iterator[tuple[int, float]]:
             for row in csv.DictReader(file):
                 if row.get("val/miou"):
                     yield int(row["step"]) + 1, float(row["val/miou"])
-
-
-def differing_settings(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the settings of each run that are not the same in all of them."""
-    flats = [dict(flat(config)) for config in configs]
-    keys = list(dict.fromkeys(key for each in flats for key in each))
-    differing = [key for key in keys if any(each.get(key) != flats[0].get(key) for each in flats)]
-    return [{key: each[key] for key in differing if key in each} for each in flats]
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the settings of a configuration by the names that options have, such as model.network.encoder_name."""
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        if UNRELATED.fullmatch(key):
-            continue
-        if isinstance(value, Mapping):
-            yield from flat(value, prefix if name == "init_args" else f"{key}.")
-        else:
-            yield key.removesuffix(".class_path"), value
 
 
 def usual_settings(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

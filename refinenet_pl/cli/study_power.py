@@ -1,5 +1,7 @@
 """`refinenet study power`: how many seeds a row needs, from the seeds that have finished."""
 
+from pathlib import Path
+
 import numpy as np
 from jsonargparse.typing import OpenUnitInterval, PositiveFloat
 from rich.console import Console
@@ -10,7 +12,8 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.power import MOST_SEEDS, deviation_interval, pooled_deviation, seeds_needed
 from refinenet_pl.reports.metric import metric_name
-from refinenet_pl.reports.summary import DatasetSummary, summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
+from refinenet_pl.reports.summary import DatasetSummary
 from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.text import join, percent
@@ -27,14 +30,14 @@ def run(name: str, args: list[str]) -> None:
     summary = summarize_study(with_added_seeds(load_study(options.file), options.runs), options.runs)
     console = Console(highlight=False, markup=False)
     for dataset in summary.datasets:
-        console.print(power_table(dataset, options.effect, options.power))
+        console.print(power_table(options.file, dataset, options.effect, options.power))
     console.print(
         "The images limit the precision too: their part of an interval does not shrink with more seeds. "
         "`refinenet study report` shows both parts."
     )
 
 
-def power_table(dataset: DatasetSummary, effects: list[float], power: float) -> Table:
+def power_table(study_file: Path, dataset: DatasetSummary, effects: list[float], power: float) -> Table:
     """Return the seeds that each effect needs, and the range that the uncertain deviation leaves.
 
     Raises:
@@ -44,11 +47,11 @@ def power_table(dataset: DatasetSummary, effects: list[float], power: float) -> 
     deviation, freedom = pooled_deviation(rows)
     if np.isnan(deviation) or deviation == 0:
         raise UserError(
-            f"{dataset.study.path}: no deviation between seeds; its rows have {join(map(len, rows))} finished seeds. "
+            f"{study_file}: no deviation between seeds; its rows have {join(map(len, rows))} finished seeds. "
             "Run two or more seeds of a row, with different values"
         )
     low, high = deviation_interval(deviation, freedom)
-    name = metric_name(dataset.study.metric)
+    name = metric_name(dataset.metric)
     table = Table(
         "effect, points",
         title=f"{dataset.name + ': ' if dataset.name else ''}seeds a row for {100 * power:g} % power",

@@ -14,7 +14,7 @@ from jsonargparse.typing import PositiveFloat
 from refinenet_pl.cli.study import add_fit_options, fit_options, study_parser
 from refinenet_pl.errors import UserError
 from refinenet_pl.reports.more_seeds import add_seeds
-from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
 from refinenet_pl.studies.added_seeds import with_added_seeds, write_added_seeds
 from refinenet_pl.studies.commands import CellGroup, cell_groups, runs_option
 from refinenet_pl.studies.loading import load_study
@@ -79,7 +79,7 @@ def run(name: str, args: list[str]) -> None:
 
 def grow(study: Study, options: Namespace) -> Study:
     """Return the study with seeds added to rows with wide intervals, and print them; the same study if none is."""
-    grown, lines = add_seeds(summarize_study(study, options.runs), options.until_width / 100)
+    grown, lines = add_seeds(study, summarize_study(study, options.runs), options.until_width / 100)
     print(*lines or [f"All intervals are at most {options.until_width:g} points wide."], sep="\n")
     return grown
 

@@ -10,12 +10,13 @@ from refinenet_pl.evaluation.comparison import difference_of_rows
 from refinenet_pl.evaluation.intervals import LEVEL
 from refinenet_pl.evaluation.results import defined
 from refinenet_pl.reports.ceilings import Ceilings
-from refinenet_pl.reports.columns import Column, class_columns, cost_columns, error_columns, main_columns
-from refinenet_pl.reports.notes import caption, class_caption, error_caption, notes, pair_note, warnings
+from refinenet_pl.reports.class_columns import class_columns, error_columns
+from refinenet_pl.reports.columns import Column, cost_columns, main_columns
+from refinenet_pl.reports.notes import caption, class_caption, error_caption, notes, pair_note
 from refinenet_pl.reports.page_images import ReportImages, Selection, embed_images, select_images
-from refinenet_pl.reports.pictures import describe_missing, first_runs
 from refinenet_pl.reports.plot_style import COLUMN, render
 from refinenet_pl.reports.plots import draw_plots
+from refinenet_pl.reports.predictions import describe_missing
 from refinenet_pl.reports.records import Record, row_records
 from refinenet_pl.reports.summary import DatasetSummary, Summary
 
@@ -68,7 +69,7 @@ class DatasetReport:
     """The part of a report on one dataset.
 
     Attributes:
-        name: Name of the dataset; None in a study without `datasets`.
+        name: Name of the dataset; None if there is only one.
         class_table: IoU per class.
         class_caption: Caption of the class table.
         error_table: What each part of the errors takes from the mean IoU; empty if the parts are unknown.
@@ -97,14 +98,14 @@ class Report:
     """A report, independent of file formats.
 
     Attributes:
-        name: Name of the study.
+        name: Name for labels in LaTeX.
         title: Title.
         caption: Caption of the main table.
         table: The main table.
         costs: The table of costs; empty if the main table has them.
-        factors: Number of leading columns of both tables that hold the levels of factors.
+        factors: Number of leading columns of both tables that name the row.
         sources: Sources of published values; the table refers to them by number, from 1.
-        warnings: Missing datasets and cells, and runs that differ from the study.
+        warnings: What is missing, and what differs from the plan.
         incomplete: Whether anything is missing or differs.
         notes: How to read the tables.
         records: Full-precision values of each row.
@@ -133,33 +134,32 @@ class Report:
 
 
 def assemble(summary: Summary, trust: bool = False) -> Report:
-    """Assemble the report of a study. Predictions are embedded if their files exist.
+    """Assemble a report. Predictions are embedded if their files exist.
 
     Args:
         summary: The results.
-        trust: As for `report`.
+        trust: As for `run_data`.
     """
-    study = summary.study
     rows = [row for dataset in summary.datasets for row in dataset.rows]
     sources = list(dict.fromkeys(row.published.provenance for row in rows if row.published))
-    selections = [select_images(first_runs(study, summary.runs, dataset.name)) for dataset in summary.datasets]
+    selections = [select_images(dataset.first_runs) for dataset in summary.datasets]
     return Report(
-        name=study.name,
+        name=summary.name,
         title=summary.title,
         caption=caption(summary),
         table=main_columns(summary, sources),
         costs=cost_columns(summary),
-        factors=len(study.factors),
+        factors=len(summary.factors),
         sources=sources,
-        warnings=warnings(summary),
+        warnings=summary.warnings,
         incomplete=summary.incomplete,
         notes=notes(summary),
         records=row_records(summary),
         datasets=[
-            _assemble_dataset(dataset, selection, describe_missing([selection], study.path, summary.folder), trust)
+            _assemble_dataset(dataset, selection, describe_missing([selection], summary.prediction_advice), trust)
             for dataset, selection in zip(summary.datasets, selections, strict=True)
         ],
-        missing=describe_missing(selections, study.path, summary.folder),
+        missing=describe_missing(selections, summary.prediction_advice),
     )
 
 

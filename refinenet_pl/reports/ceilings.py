@@ -47,22 +47,21 @@ def ceilings_file(study: Study, runs: Path, dataset: str | None) -> Path:
     return study_folder(runs, study) / ("_".join(filter(None, ["ceilings", row_name({}, dataset)])) + ".json")
 
 
-def write_ceilings(study: Study, runs: Path, run: SeedRun, trust: bool = False) -> None:
+def write_ceilings(path: Path, run: SeedRun, trust: bool = False) -> None:
     """Write the ceilings of a run's evaluated images, unless they are known for these images.
 
     Args:
-        study: The study.
-        runs: Folder of all runs.
+        path: The file.
         run: A finished run on the dataset.
         trust: As for `run_data`.
 
     Raises:
         UserError: The dataset cannot be read.
     """
-    if read_ceilings(study, runs, run) is not None:
+    if read_ceilings(path, run) is not None:
         return
     data = run_data(run, trust)
-    dataset = data.dataset("val").plain()
+    dataset = data.dataset(run.split).plain()
     names = set(run.images.names)
     dataset.samples = [sample for sample in dataset.samples if sample.name in names]
     limits = split_ceiling(dataset, len(data.classes.names), usable_cpus())
@@ -70,16 +69,15 @@ def write_ceilings(study: Study, runs: Path, run: SeedRun, trust: bool = False) 
         "fingerprint": run.images.fingerprint(),
         "ceilings": {limit: [defined(value) for value in values.tolist()] for limit, values in limits.items()},
     }
-    write_json(ceilings_file(study, runs, run.cell.dataset), content)
+    write_json(path, content)
 
 
-def read_ceilings(study: Study, runs: Path, run: SeedRun) -> Ceilings | None:
+def read_ceilings(path: Path, run: SeedRun) -> Ceilings | None:
     """Return the ceilings of a run's evaluated images; None if they were not written, or for other images.
 
     Raises:
         UserError: The file has other content.
     """
-    path = ceilings_file(study, runs, run.cell.dataset)
     if not path.is_file():
         return None
     content = read_json(path, "delete it to measure again", {"ceilings": dict})

@@ -2,33 +2,35 @@
 
 from dataclasses import replace
 
-from refinenet_pl.reports.summary import Row, Summary
+from refinenet_pl.reports.rows import Row
+from refinenet_pl.reports.summary import Summary
 from refinenet_pl.studies.study import Study, row_name
 
 
-def add_seeds(summary: Summary, width: float) -> tuple[Study, list[str]]:
+def add_seeds(study: Study, summary: Summary, width: float) -> tuple[Study, list[str]]:
     """Return the study with one more seed for each row whose interval is too wide, and for the base row with it.
 
     The new seed of a row is the next one that the base row has, or a new one, so that they are compared seed by seed.
 
     Args:
-        summary: The results of all seeds so far. Its study says how many seeds a row may have.
+        study: The study. It says how many seeds a row may have.
+        summary: Its results, of all seeds so far.
         width: Largest width of the interval of a difference to the base row, in 0..1.
 
     Returns:
         The study, which is the same if no row gets a seed; and one line on each row that is too wide.
     """
-    study, lines = summary.study, []
+    lines = []
     assert study.most_seeds is not None
     added = {row: list(seeds) for row, seeds in study.added.items()}
     for dataset in summary.datasets:
         for row in dataset.rows[1:]:
-            found = interval_width(row, dataset.study.metric)
+            found = interval_width(row, study.metric)
             if found is not None and found <= width:
                 continue
             name, line = row_name(row.levels, dataset.name), _describe(row, found)
             seeds = study.seeds_of(row.levels, dataset.name)
-            if found is not None and _images_width(row, dataset.study.metric) >= width:
+            if found is not None and _images_width(row, study.metric) >= width:
                 lines.append(f"{name}: {line}; the images alone give more than that, so no seed is added")
             elif len(seeds) >= study.most_seeds:
                 lines.append(f"{name}: {line} with {len(seeds)} seeds; --max-seeds allows no more")

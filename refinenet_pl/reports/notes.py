@@ -1,4 +1,4 @@
-"""Captions, notes and warnings of a report."""
+"""Captions and notes of a report."""
 
 from statistics import fmean
 
@@ -13,33 +13,49 @@ STAR = (
     f"A star (*) marks a difference from zero at level {PERCENT}, over seeds and images, adjusted for the number of "
     "rows that are compared with the base row (Holm)."
 )
+SPLITS = {"val": "validation", "test": "test"}
+"""Names of the splits in a sentence."""
 STAR_OF_CLASSES = f"{STAR} Each class is looked at by itself: of 20 classes without any difference, one gets a star."
 
 
 def caption(summary: Summary) -> str:
     """Return the caption of the main table: metric, seeds, number of images, differences."""
-    study, base = summary.study, summary.datasets[0].rows[0]
-    name = metric_name(study.metric)
-    seeds = f"seed {join(study.seeds)} only"
-    if len(study.seeds) > 1:
-        seeds = f"mean ± sample standard deviation over seeds {join(study.seeds)}"
+    first = summary.datasets[0]
+    name = metric_name(summary.metric)
     images = join(
-        f"{dataset.images} validation images" + (f" of {dataset.name}" if dataset.name else "")
+        plural(dataset.images, f"{SPLITS.get(dataset.split, dataset.split)} image")
+        + (f" of {dataset.name}" if dataset.name else "")
         for dataset in summary.datasets
     )
+    differences = f" Differences are to {first.rows[0].label}, in points." if len(first.rows) > 1 else ""
     return (
-        f"{name[0].upper()}{name[1:]} in percent: {seeds}, on {images}. Differences are to {base.label}, in points. "
-        f"Intervals: {PERCENT}, {_covers(summary.datasets[0])}."
+        f"{name[0].upper()}{name[1:]} in percent: {_seeds(summary)}, on {images}.{differences} "
+        f"Intervals: {PERCENT}, {_covers(first)}."
     )
+
+
+def _seeds(summary: Summary) -> str:
+    """Return what the values of the main table are means of."""
+    if len(summary.seeds) == 1:
+        return f"seed {join(summary.seeds)} only"
+    if not summary.seeds and all(len(row.runs) < 2 for dataset in summary.datasets for row in dataset.rows):
+        return "one seed a row"
+    seeds = f"seeds {join(summary.seeds)}" if summary.seeds else "the seeds of each row"
+    return f"mean ± sample standard deviation over {seeds}"
 
 
 def _covers(dataset: DatasetSummary) -> str:
+    seeds = {len(row.runs) for row in dataset.finished}
+    if 1 in seeds and len(seeds) > 1:
+        return "over seeds and images, or over images alone where a row has a single seed"
     return "over seeds and images" if dataset.covers_seeds else "over images alone, not over seeds"
 
 
 def class_caption(dataset: DatasetSummary) -> str:
     """Return the caption of a class table."""
     ceilings = " Ceiling: what a perfect network could score, see `refinenet data ceiling`." if dataset.ceilings else ""
+    if len(dataset.finished) < 2:
+        return f"IoU in percent, {_interval_of_row(dataset)}{ceilings}"
     return (
         f"IoU in percent, mean over seeds. In brackets: difference to {dataset.rows[0].label} in points.{ceilings} "
         + _stars(dataset, STAR_OF_CLASSES)
@@ -48,12 +64,14 @@ def class_caption(dataset: DatasetSummary) -> str:
 
 def error_caption(dataset: DatasetSummary) -> str:
     """Return the caption of the table of errors."""
+    differences = ""
+    if len(dataset.finished) > 1:
+        differences = f" In brackets: difference to {dataset.rows[0].label} with its interval. {_stars(dataset, STAR)}"
     return (
         "What each part of the errors takes from the mean IoU, in points, mean over seeds; a row sums to 100 minus its "
         "mean IoU. A segment is a connected region of one class. Missed: a segment of the target of which less than "
         "half is right; invented: the same for a segment of the prediction; swapped: both, or away from edges; at "
-        f"edges: within {EDGE} pixels of an edge of the target. In brackets: difference to {dataset.rows[0].label} "
-        f"with its interval. {_stars(dataset, STAR)}"
+        f"edges: within {EDGE} pixels of an edge of the target.{differences}"
     )
 
 
@@ -61,8 +79,16 @@ def _stars(dataset: DatasetSummary, star: str) -> str:
     return star if dataset.covers_seeds else "No stars: with one seed a row, intervals say nothing about other seeds."
 
 
+def _interval_of_row(dataset: DatasetSummary) -> str:
+    """Return what the IoU of the only row is a mean of, and what its interval covers."""
+    mean = "mean over seeds, " if len(dataset.finished[0].runs) > 1 else ""
+    return f"{mean}with its interval: {PERCENT}, {_covers(dataset)}."
+
+
 def pair_note(dataset: DatasetSummary) -> str:
     """Return what the intervals of any two rows cover, for the page."""
+    if len(dataset.finished) < 2:
+        return f"IoU in percent, {_interval_of_row(dataset)}"
     if not dataset.covers_seeds:
         return (
             "One seed a row: intervals are over images alone and say nothing about other seeds, so there are no stars."
@@ -76,9 +102,9 @@ def pair_note(dataset: DatasetSummary) -> str:
 def notes(summary: Summary) -> list[str]:
     """Return how to read intervals and costs, and the versions of the software."""
     lines = []
-    metric, datasets = summary.study.metric, summary.datasets
+    metric, datasets = summary.metric, summary.datasets
     if any(row.interval(metric) for dataset in datasets for row in dataset.rows):
-        lines += _interval_notes(datasets)
+        lines += _interval_notes(summary)
     elif any(len(dataset.finished) > 1 for dataset in datasets):
         lines.append("No intervals: only mean IoU and the IoU of a class have them, on two independent images or more.")
     if any(len({len(row.runs) for row in dataset.rows}) > 1 for dataset in datasets):
@@ -104,14 +130,17 @@ def notes(summary: Summary) -> list[str]:
             if len(rows) > 1:
                 labels = join(row.label for row in rows)
                 lines.append(f"{prefix}These rows share their trainings and differ in inference only: {labels}.")
-    versions = (run.results.get("versions", {}) for run in summary.runs.finished)
+    runs = [run for dataset in datasets for row in dataset.rows for run in row.runs]
+    versions = (run.results.get("versions", {}) for run in runs)
     software = dict.fromkeys(join(f"{name} {version}" for name, version in each.items()) for each in versions)
-    return [*lines, *(f"Software: {each}." for each in software)]
+    return [*lines, *summary.notes, *(f"Software: {each}." for each in software)]
 
 
 def _choice_notes(summary: Summary) -> list[str]:
     """What choosing the best validation does to the figures."""
-    if summary.study.select == "half":
+    if any(dataset.split != "val" for dataset in summary.datasets):
+        return []
+    if summary.half_selects:
         return ["Checkpoints were chosen on one half of the validation images. All figures are on the other half."]
     gaps = [
         max(curve.values()) - curve[max(curve)]
@@ -126,28 +155,34 @@ def _choice_notes(summary: Summary) -> list[str]:
     return [
         "The best validation of each training was chosen on the images that are reported, which makes figures too "
         f"high. It is {100 * fmean(gaps):.2f} points above the last one, on average over "
-        f"{plural(len(gaps), 'training')}. The study's key `select: half` avoids this."
+        f"{plural(len(gaps), 'training')}. `select: half` in a study and `data.select_half` avoid this."
     ]
 
 
-def _interval_notes(datasets: list[DatasetSummary]) -> list[str]:
-    lines = []
+def _interval_notes(summary: Summary) -> list[str]:
+    datasets, lines = summary.datasets, []
+    compared = any(len(dataset.finished) > 1 for dataset in datasets)
     if any(dataset.covers_seeds for dataset in datasets):
-        lines += [
-            f"Intervals over seeds and images: {PERCENT}. They cover other seeds and other images of this kind. Rows "
-            'with the same seeds are compared seed by seed. "Due to seeds" is the share of the difference\'s variance.',
-            STAR_OF_CLASSES,
-        ]
-    most = datasets[0].study.most_seeds
-    if most is not None:
+        pairing = (
+            ' Rows with the same seeds are compared seed by seed. "Due to seeds" is the share of the difference\'s '
+            "variance."
+        )
         lines.append(
-            f"Seeds were added to rows with wide intervals, up to {most} a row. Intervals are for the seeds at hand. "
-            "Stars account for looking again after each seed: each look has its share of the risk (Bonferroni)."
+            f"Intervals over seeds and images: {PERCENT}. They cover other seeds and other images of this kind."
+            + pairing * compared
+        )
+        lines += [STAR_OF_CLASSES] * compared
+    if summary.most_seeds is not None:
+        lines.append(
+            f"Seeds were added to rows with wide intervals, up to {summary.most_seeds} a row. Intervals are for the "
+            "seeds at hand. Stars account for looking again after each seed: each look has its share of the risk "
+            "(Bonferroni)."
         )
     if not all(dataset.covers_seeds for dataset in datasets):
         lines.append(
             f"Intervals over images alone: {PERCENT}. They cover other images of this kind. They say nothing about "
-            "other seeds, so no difference gets a star. Two or more seeds a row give intervals over both."
+            f"other seeds{', so no difference gets a star' * compared}. Two or more seeds a row give intervals over "
+            "both."
         )
     for dataset in datasets:
         prefix = f"{dataset.name}: " if dataset.name else ""
@@ -158,17 +193,3 @@ def _interval_notes(datasets: list[DatasetSummary]) -> list[str]:
             f"{dataset.images} images say as much as {scores.effective_images:.0f} independent ones."
         )
     return lines
-
-
-def warnings(summary: Summary) -> list[str]:
-    """Return one line per missing dataset, missing cell and deviation, or that there are none."""
-    runs = summary.runs
-    missing = [
-        *(f"Missing dataset: {name} (0 of {cells} cells finished)." for name, cells in runs.missing_datasets.items()),
-        *(f"Missing: {cell} ({state})." for cell, state in runs.missing.items()),
-    ]
-    deviations = [f"Differs from the study: {line}." for line in runs.deviations]
-    return [
-        *(missing or [f"All {len(summary.study.cells)} cells have finished."]),
-        *(deviations or ["All finished runs have the configuration of the study."]),
-    ]

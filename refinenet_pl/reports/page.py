@@ -37,6 +37,7 @@ def _dataset(dataset: DatasetReport) -> dict[str, Any]:
     return {
         "name": dataset.name,
         **vars(dataset.comparison),
+        "alone": [vars(column) for column in dataset.class_table] if len(dataset.comparison.rows) == 1 else None,
         "errors": [vars(column) for column in dataset.error_table],
         "error_caption": dataset.error_caption,
         "plots": [_plot(plot) for plot in dataset.plots],

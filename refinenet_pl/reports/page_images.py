@@ -18,7 +18,6 @@ from refinenet_pl.images import read_mask
 from refinenet_pl.progress import track
 from refinenet_pl.reports.run_objects import create
 from refinenet_pl.reports.seed_runs import SeedRun
-from refinenet_pl.runs import RunFolder
 
 COUNT = 24
 """Images per dataset. A page with half a dozen rows then takes a few megabytes."""
@@ -32,7 +31,7 @@ class Selection:
 
     Attributes:
         runs: The first finished seed of each finished row.
-        names: Names of the images, those with the largest range over the rows first.
+        names: Names of the images, in the order of `most_telling`.
         mean_iou: Mean IoU of each image and run, in 0..1.
     """
 
@@ -42,7 +41,12 @@ class Selection:
 
     def missing(self, run: SeedRun) -> list[str]:
         """Return the images without a prediction of a run."""
-        return [name for name in self.names if not prediction_file(run.folder, name).is_file()]
+        return [name for name in self.names if not prediction_file(run, name).is_file()]
+
+    @property
+    def split(self) -> str:
+        """The split of the images, "val" or "test"."""
+        return self.runs[0].split
 
     @property
     def incomplete_runs(self) -> list[SeedRun]:
@@ -74,32 +78,34 @@ class ReportImages:
     mean_iou: list[list[float]]
 
 
-def prediction_file(run: RunFolder, name: str) -> Path:
+def prediction_file(run: SeedRun, name: str) -> Path:
     """Return the mask that `refinenet predict` writes for an image."""
     return path_inside(run.predictions, f"{name}.png")
 
 
 def select_images(runs: Sequence[SeedRun], count: int = COUNT) -> Selection:
-    """Select the images on which the rows differ most.
+    """Select the images on which the rows differ most; those with the lowest IoU if there is one row.
 
     Args:
         runs: One run per row, on the same images.
         count: Number of images at most.
     """
     mean_iou = np.stack([run.images.mean_iou() for run in runs], axis=1)
-    indices = most_different(mean_iou)[:count]
+    indices = most_telling(mean_iou)[:count]
     names = [runs[0].images.names[index] for index in indices]
     return Selection(list(runs), names, mean_iou[indices].tolist())
 
 
-def most_different(mean_iou: np.ndarray) -> np.ndarray:
-    """Return the indices of the images, sorted by their range over the rows, without images that are all ignored.
+def most_telling(mean_iou: np.ndarray) -> np.ndarray:
+    """Return the indices of the images in the order of a page, without images that are all ignored.
+
+    Those with the largest range over the rows come first; with one row, those with the lowest IoU.
 
     Args:
         mean_iou: float64 [images, rows].
     """
-    ranges = np.ptp(mean_iou, axis=1)
-    return np.argsort(-ranges, kind="stable")[: np.count_nonzero(~np.isnan(ranges))]
+    keys = -np.ptp(mean_iou, axis=1) if mean_iou.shape[1] > 1 else mean_iou[:, 0]
+    return np.argsort(keys, kind="stable")[: np.count_nonzero(~np.isnan(keys))]
 
 
 def embed_images(selection: Selection, trust: bool = False) -> ReportImages | None:
@@ -120,9 +126,9 @@ def embed_images(selection: Selection, trust: bool = False) -> ReportImages | No
     colors = data.classes.colors
     names = [selection.names[i] for i in shown]
     images = []
-    with track(read_samples(data, names), "embedding images", len(names)) as samples:
+    with track(read_samples(data, selection.split, names), "embedding images", len(names)) as samples:
         for sample in samples:
-            files = [prediction_file(run.folder, str(sample["name"])) for run in selection.runs]
+            files = [prediction_file(run, str(sample["name"])) for run in selection.runs]
             images.append(_embed(sample, files, colors))
     mean_iou = [selection.mean_iou[i] for i in shown]
     return ReportImages([_css(color) for color in colors], _css(IGNORE_COLOR), images, mean_iou)
@@ -133,7 +139,8 @@ def run_data(run: SeedRun, trust: bool = False) -> SegmentationDataModule:
 
     Args:
         run: The run. Its folder may be a stranger's.
-        trust: Whether its configuration may name any class. Otherwise it names a class of this package or of the study.
+        trust: Whether its configuration may name any class. Otherwise it names a class of this package, or
+            one that the user has named.
 
     Raises:
         UserError: The class is not trusted, or cannot be created.
@@ -143,21 +150,22 @@ def run_data(run: SeedRun, trust: bool = False) -> SegmentationDataModule:
     return data
 
 
-def read_samples(data: SegmentationDataModule, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Read validation samples by name.
+def read_samples(data: SegmentationDataModule, split: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Read evaluated samples by name.
 
     Args:
         data: Data module with the samples.
+        split: "val" or "test".
         names: Names of the samples.
 
     Raises:
-        UserError: The validation split has no sample of a name.
+        UserError: The split has no sample of a name.
     """
-    dataset = data.dataset("val")
+    dataset = data.dataset(split)
     indices = {sample.name: index for index, sample in enumerate(dataset.samples)}
     for name in names:
         if name not in indices:
-            raise UserError(f"the validation split of {type(data).__name__} in {data.root} has no image {name}")
+            raise UserError(f"the split {split} of {type(data).__name__} in {data.root} has no image {name}")
         yield dataset[indices[name]]
 
 

@@ -8,7 +8,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from refinenet_pl.reports.summary import DatasetSummary, Row
+from refinenet_pl.reports.rows import Row
+from refinenet_pl.reports.summary import DatasetSummary
 
 COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008): colors for color-blind readers, without yellow, which is hard to see on paper."""

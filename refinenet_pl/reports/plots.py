@@ -11,17 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from refinenet_pl.reports.confusion_plot import confusion_matrices
 from refinenet_pl.reports.error_plot import error_parts
 from refinenet_pl.reports.field_plot import receptive_fields
 from refinenet_pl.reports.metric import metric_name
 from refinenet_pl.reports.plot_style import COLUMN, PAGE, STYLE, add_legend, plain, row_style
-from refinenet_pl.reports.summary import DatasetSummary, Row
+from refinenet_pl.reports.rows import Row
+from refinenet_pl.reports.summary import DatasetSummary
 from refinenet_pl.text import join
 
 
 def draw_plots(dataset: DatasetSummary) -> dict[str, tuple[Figure, str]]:
     """Draw all plots that have data; by name, each with its caption."""
-    name = metric_name(dataset.study.metric)
+    name = metric_name(dataset.metric)
     plots = {
         "learning_curves": (
             learning_curves,
@@ -38,8 +40,14 @@ def draw_plots(dataset: DatasetSummary) -> dict[str, tuple[Figure, str]]:
         ),
         "error_parts": (
             error_parts,
-            "What is missing to an IoU of 100 %, by the part of the errors, mean over seeds. A black line: what is "
-            "missing at the ceiling of networks whose logits have stride 4",
+            "What is missing to an IoU of 100 %, by the part of the errors, mean over seeds"
+            + ". A black line: what is missing at the ceiling of networks whose logits have stride 4"
+            * (dataset.ceilings is not None),
+        ),
+        "confusion_matrices": (
+            confusion_matrices,
+            "Confusion matrix in percent of the pixels of each target class, mean over seeds. The colors follow the "
+            "square root. Gray: no target has the class",
         ),
         "receptive_fields": (
             receptive_fields,
@@ -139,7 +147,7 @@ def accuracy_latency(dataset: DatasetSummary) -> Figure | None:
         axes.set_xscale("log")
     axes.set(
         xlabel=f"latency per image of {dataset.image_size}, ms\n({plain(join(dataset.devices))})",
-        ylabel=plain(f"{metric_name(dataset.study.metric)}, %"),
+        ylabel=plain(f"{metric_name(dataset.metric)}, %"),
     )
     axes.margins(0.12)
     add_legend(figure, axes)

@@ -26,28 +26,27 @@ LONGEST_SIDE = 769
 """Larger images are cut to the central square of this size, which bounds the memory."""
 
 
-def field_file(study: Study, runs: Path, run: SeedRun) -> Path:
-    """Return the file of a row's receptive field."""
-    return path_inside(study_folder(runs, study) / "receptive_fields", f"{run.cell.row}.npz")
+def field_file(study: Study, runs: Path, row: str) -> Path:
+    """Return the file of a row's receptive field, by `Cell.row`."""
+    return path_inside(study_folder(runs, study) / "receptive_fields", f"{row}.npz")
 
 
-def write_field(study: Study, runs: Path, run: SeedRun, trust: bool = False) -> None:
+def write_field(path: Path, run: SeedRun, trust: bool = False) -> None:
     """Measure the receptive field of a trained network, unless it is known.
 
     Args:
-        study: The study.
-        runs: Folder of all runs.
+        path: The file.
         run: The first finished run of a row.
         trust: As for `run_data`.
 
     Raises:
         UserError: The checkpoint or the dataset cannot be read, or the network cannot be created.
     """
-    if read_field(study, runs, run) is not None:
+    if read_field(path, run) is not None:
         return
     segmenter = load(run.checkpoint, _own_network(run, trust)).to("cuda" if torch.cuda.is_available() else "cpu")
     field = measure(segmenter.network, _central_images(run, segmenter, trust))
-    with atomic_write(field_file(study, runs, run)) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file, run=np.array(run.folder.path.name), weights=field.weights, theoretical=np.array(field.theoretical)
         )
@@ -69,19 +68,18 @@ def _own_network(run: SeedRun, trust: bool) -> nn.Module | None:
 def _central_images(run: SeedRun, segmenter: Segmenter, trust: bool) -> Iterator[Tensor]:
     names = run.images.names
     chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(IMAGES, len(names))).round().astype(int)]
-    for sample in read_samples(run_data(run, trust), chosen):
+    for sample in read_samples(run_data(run, trust), run.split, chosen):
         image = torch.as_tensor(sample["image"])
         top, left = (max(side - LONGEST_SIDE, 0) // 2 for side in image.shape[1:])
         yield segmenter.normalized(image[None, :, top : top + LONGEST_SIDE, left : left + LONGEST_SIDE])
 
 
-def read_field(study: Study, runs: Path, run: SeedRun) -> ReceptiveField | None:
+def read_field(path: Path, run: SeedRun) -> ReceptiveField | None:
     """Return the receptive field of a run; None if it was not measured, or for an earlier run of its cell.
 
     Raises:
         UserError: The file is damaged, or has other content.
     """
-    path = field_file(study, runs, run)
     if not path.is_file():
         return None
     try:

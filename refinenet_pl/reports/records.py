@@ -1,4 +1,4 @@
-"""The results of a study in full precision, one record per row."""
+"""The results of a report in full precision, one record per row."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,8 @@ from refinenet_pl.evaluation.error_parts import PARTS
 from refinenet_pl.evaluation.results import defined, defined_interval
 from refinenet_pl.reports.columns import published_difference
 from refinenet_pl.reports.field_plot import SHARES
-from refinenet_pl.reports.summary import DatasetSummary, Row, Summary
+from refinenet_pl.reports.rows import Row
+from refinenet_pl.reports.summary import DatasetSummary, Summary
 from refinenet_pl.text import join
 
 Record = dict[str, object]
@@ -14,8 +15,8 @@ Record = dict[str, object]
 
 
 def row_records(summary: Summary) -> list[Record]:
-    """Return one record per row. In a study of several datasets, each column's name starts with its dataset."""
-    records: list[Record] = [dict(levels) for levels in summary.study.grid]
+    """Return one record per row. If there are several datasets, each column's name starts with its dataset."""
+    records: list[Record] = [dict(row.levels) for row in summary.datasets[0].rows]
     for dataset in summary.datasets:
         prefix = "" if dataset.name is None else f"{dataset.name}: "
         for record, row in zip(records, dataset.rows, strict=True):
@@ -37,7 +38,7 @@ def row_records(summary: Summary) -> list[Record]:
 
 
 def _row_values(row: Row, dataset: DatasetSummary) -> Record:
-    metric, published = dataset.study.metric, row.published
+    metric, published = dataset.metric, row.published
     low, high = row.interval(metric) or (None, None)
     difference_low, difference_high = row.difference_interval(metric) or (None, None)
     return {
@@ -47,7 +48,7 @@ def _row_values(row: Row, dataset: DatasetSummary) -> Record:
         "low": low,
         "high": high,
         "last_validation": row.last_validation,
-        "seeds": join(run.cell.seed for run in row.runs),
+        "seeds": join(run.seed for run in row.runs),
         "values": join(row.values),
         "difference": row.difference,
         "difference_low": difference_low,

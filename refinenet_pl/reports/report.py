@@ -4,12 +4,12 @@ from pathlib import Path
 
 from refinenet_pl.files import atomic_write
 from refinenet_pl.outputs import Output, check_outputs
-from refinenet_pl.reports.assemble import assemble
+from refinenet_pl.reports.assemble import Report, assemble
 from refinenet_pl.reports.csv_table import csv_table
 from refinenet_pl.reports.latex import latex
 from refinenet_pl.reports.markdown import markdown
 from refinenet_pl.reports.page import page
-from refinenet_pl.reports.summary import summarize_study
+from refinenet_pl.reports.study_summary import summarize_study
 from refinenet_pl.reports.wandb_report import check_wandb, upload
 from refinenet_pl.studies.added_seeds import with_added_seeds
 from refinenet_pl.studies.folders import study_folder
@@ -45,6 +45,18 @@ def report(
     if wandb:
         check_wandb(study)
     assembled = assemble(summarize_study(study, runs), trust)
+    write_report(assembled, output)
+    if wandb:
+        print(f"W&B report: {upload(study, markdown(assembled))}")
+
+
+def write_report(assembled: Report, output: Path) -> None:
+    """Write the files of a report, and print what is missing.
+
+    Args:
+        assembled: The report.
+        output: The folder.
+    """
     texts = {
         "report.md": markdown(assembled),
         "report.csv": csv_table(assembled),
@@ -61,5 +73,3 @@ def report(
     for line in filter(None, [*assembled.warnings, assembled.missing, *errors]):
         print(line)
     print(f"report: {output}/report.html ({len(contents['report.html']) / 1e6:.1f} MB), report.md, .csv, .tex, plots")
-    if wandb:
-        print(f"W&B report: {upload(study, texts['report.md'])}")

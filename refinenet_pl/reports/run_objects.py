@@ -5,7 +5,6 @@ from typing import Any
 
 from pytorch_lightning.cli import instantiate_class
 
-from refinenet_pl.class_paths import class_paths
 from refinenet_pl.errors import UserError
 from refinenet_pl.reports.seed_runs import SeedRun
 from refinenet_pl.weights.trust import check_section
@@ -18,14 +17,15 @@ def create(run: SeedRun, key: str, section: Mapping[str, Any], trust: bool) -> A
         run: The run. Its folder may be a stranger's.
         key: The section's key, such as "data".
         section: The class and its arguments, as plain values.
-        trust: Whether the configuration may name any class. Otherwise it names a class of this package or of the study.
+        trust: Whether the configuration may name any class. Otherwise it names a class of this package, or
+            one that the user has named.
 
     Raises:
         UserError: The class is not trusted, or cannot be created.
     """
     file = run.folder.config
     if not trust:
-        check_section(key, section, file, class_paths(run.cell.config))
+        check_section(key, section, file, run.named_classes)
     try:
         return instantiate_class((), dict(section))
     except (KeyError, ImportError, AttributeError, TypeError, ValueError) as error:

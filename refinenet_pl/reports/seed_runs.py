@@ -1,7 +1,7 @@
-"""The finished runs of a study, and the cells that are missing."""
+"""The finished runs that a report is made of."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,109 +9,42 @@ from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.comparison import check_same_targets
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.studies.folders import CellFolder, cell_folder, deviations, study_folder
-from refinenet_pl.studies.study import Cell, Levels, Study
-
-EVALUATION_KEYS = ("data.", "model.inference")
-"""Config keys compared for evaluation-only runs."""
 
 
 @dataclass(frozen=True)
 class SeedRun:
-    """The finished run of one cell.
+    """One finished run: a seed of a row.
 
     Attributes:
-        cell: The cell.
+        seed: Its seed; None if it is unknown.
         folder: Its run folder.
-        training: Run folder of its training. This is `folder`, unless the cell only evaluates another cell's
-            checkpoint. None if the training's folder is gone.
+        training: Run folder of its training. This is `folder`, unless the run only evaluates another run's checkpoint.
+            None if the training's folder is gone.
+        checkpoint: The evaluated checkpoint. It may be gone.
+        predictions: Folder of the masks that a page shows.
+        named_classes: Paths of the classes that the user has named, such as those of a study. Its configuration may
+            name these, and classes of this package.
         results: Content of its `results.json`.
         images: Its confusion matrix per image.
     """
 
-    cell: Cell
+    seed: int | None
     folder: RunFolder
     training: RunFolder | None
+    checkpoint: Path
+    predictions: Path
+    named_classes: Collection[str]
     results: dict[str, Any]
     images: ImageMatrices
 
     @property
-    def checkpoint(self) -> Path:
-        """The evaluated checkpoint."""
-        return (self.training or self.folder).best_checkpoint
+    def split(self) -> str:
+        """The split that it was evaluated on, "val" or "test"."""
+        return str(self.results.get("split", "val"))
 
 
-@dataclass(frozen=True)
-class StudyRuns:
-    """All finished runs of a study.
-
-    Attributes:
-        finished: The runs, in the order of the study's cells.
-        missing: State of each cell without a finished run, by the cell's name.
-        missing_datasets: Number of cells of each dataset that has no finished run, by the dataset's name. Their cells
-            are not in `missing`.
-        deviations: One line for each setting in which a run differs from the study.
-    """
-
-    finished: list[SeedRun]
-    missing: dict[str, str] = field(default_factory=dict)
-    missing_datasets: dict[str, int] = field(default_factory=dict)
-    deviations: list[str] = field(default_factory=list)
-
-    def select(self, dataset: str | None, levels: Levels) -> list[SeedRun]:
-        """Return the runs of one row on one dataset, one per finished seed."""
-        return [run for run in self.finished if run.cell.dataset == dataset and run.cell.levels == levels]
-
-
-def find_runs(study: Study, runs: Path) -> StudyRuns:
-    """Read the finished runs of a study.
-
-    Args:
-        study: The study.
-        runs: Folder of all runs.
-
-    Raises:
-        UserError: No cell has finished, a file cannot be read, or runs on one dataset have different targets.
-    """
-    found = StudyRuns([])
-    trained = {cell.name: group[0] for group in study.cell_groups for cell in group}
-    for dataset in study.dataset_names:
-        cells = study.cells_of(dataset)
-        folders = {cell.name: cell_folder(runs, study, cell) for cell in cells}
-        if dataset is not None and not any(folder.finished for folder in folders.values()):
-            found.missing_datasets[dataset] = len(cells)
-            continue
-        for cell in cells:
-            run = folders[cell.name].finished
-            if run is None:
-                found.missing[cell.name] = _state(folders[cell.name])
-                continue
-            training = cell_folder(runs, study, trained[cell.name]).finished
-            images = ImageMatrices.load(run.per_image)
-            found.finished.append(SeedRun(cell, run, training, run.read_results(), images))
-            found.deviations.extend(_deviations(cell, run, evaluated_only=run != training))
-        _check_targets([run for run in found.finished if run.cell.dataset == dataset])
-    if not found.finished:
-        raise UserError(
-            f"{study.path}: none of its {len(study.cells)} cells has finished in {study_folder(runs, study)}; run the "
-            "study first, or give the folder of its runs with --runs"
-        )
-    return found
-
-
-def _state(folder: CellFolder) -> str:
-    if folder.resumable:
-        return "interrupted, resumes from its checkpoint"
-    return "started, no checkpoint yet" if folder.runs else "not started"
-
-
-def _deviations(cell: Cell, run: RunFolder, evaluated_only: bool) -> Iterator[str]:
-    for key, (expected, found) in deviations(cell, run).items():
-        if not evaluated_only or key.startswith(EVALUATION_KEYS):
-            yield f"{cell.name}: {key} is {found!r} in the run and {expected!r} in the study"
-
-
-def _check_targets(runs: list[SeedRun]) -> None:
+def check_targets(runs: Sequence[SeedRun]) -> None:
+    """Raise UserError unless all runs were evaluated on the same images with the same targets."""
     for run in runs[1:]:
         try:
             check_same_targets(runs[0].images, run.images)

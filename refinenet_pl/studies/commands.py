@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class CellGroup:
         if cell is not self.cells[0]:
             words = ["validate", *new_run, "--ckpt_path", self._trained_checkpoint()]
         elif folder.resumable is not None:
-            words = ["fit", "--ckpt_path", folder.resumable, *trust_options(cell)]
+            words = ["fit", "--ckpt_path", folder.resumable, *trust_options(class_paths(cell.config))]
         else:
             words = ["fit", *new_run]
         devices = [f"--trainer.devices={self.devices}", f"--trainer.num_nodes={self.nodes}"]
@@ -86,10 +86,9 @@ class CellGroup:
         return folder.finished.best_checkpoint
 
 
-def trust_options(cell: Cell) -> list[str]:
-    """Return the option that lets a checkpoint of a cell name the classes that the study names, and no others."""
-    named = sorted(class_paths(cell.config))
-    return ["--trust", *named] if named else []  # --trust without a name would allow all
+def trust_options(classes: Collection[str]) -> list[str]:
+    """Return the option that lets a checkpoint name classes that the user has named, and no others."""
+    return ["--trust", *sorted(classes)] if classes else []  # --trust without a name would allow all
 
 
 def runs_option(runs: Path) -> str:
