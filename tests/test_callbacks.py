@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader
 from refinenet_pl.data.classes import IGNORE_INDEX
 from refinenet_pl.data.loaders import evaluation_loader
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.pictures import overlay, panel
+from refinenet_pl.evaluation.panel import panel
+from refinenet_pl.evaluation.pictures import overlay
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.prediction_writer import PredictionWriter
 
@@ -36,7 +37,8 @@ def test_pictures_show_the_last_validation(tmp_path: Path):
     first, second, third = data.splits["val"]
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"s10.png", "s11.png"}
     for sample in (first, second):
-        expected = panel(pixels(sample), sample["mask"].numpy(), predict(task, sample), CLASSES.colors)
+        masks = sample["mask"].numpy(), predict(task, sample)
+        expected = panel(pixels(sample), *masks, CLASSES.names, CLASSES.colors)
         np.testing.assert_array_equal(rgb(tmp_path / "pictures" / f"{sample['name']}.png"), expected)
     assert third["name"] == "s12"
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image
+from refinenet_pl.evaluation.pictures import IGNORED, Palette, palette_image, resize_mask
 from refinenet_pl.files import path_inside
 from refinenet_pl.images import read_mask
 from refinenet_pl.progress import track
@@ -62,14 +62,12 @@ class ReportImages:
 
     Attributes:
         colors: CSS color of each class.
-        ignored: CSS color of ignored pixels.
         images: For each image its "name", "width" and "height", the data URLs "image" and "target", and "predictions"
             with one data URL per row, None where there is no prediction.
         mean_iou: Mean IoU of each image and row, in 0..1.
     """
 
     colors: list[str]
-    ignored: str
     images: list[dict[str, object]]
     mean_iou: list[list[float]]
 
@@ -125,7 +123,7 @@ def embed_images(selection: Selection, trust: bool = False) -> ReportImages | No
             files = [prediction_file(run.folder, str(sample["name"])) for run in selection.runs]
             images.append(_embed(sample, files, colors))
     mean_iou = [selection.mean_iou[i] for i in shown]
-    return ReportImages([_css(color) for color in colors], _css(IGNORE_COLOR), images, mean_iou)
+    return ReportImages([_css(color) for color in colors], images, mean_iou)
 
 
 def run_data(run: SeedRun, trust: bool = False) -> SegmentationDataModule:
@@ -171,8 +169,8 @@ def _embed(sample: dict[str, Any], predictions: Sequence[Path], colors: Palette)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
 
     def embed_mask(mask: np.ndarray) -> str:
-        resized = palette_image(mask, colors).resize(image.size, Image.Resampling.NEAREST)
-        return _data_url(resized, "png", optimize=True)
+        resized = palette_image(resize_mask(mask, image.size), colors)
+        return _data_url(resized, "png", optimize=True, transparency=IGNORED)  # the page shows stripes through it
 
     return {
         "name": sample["name"],

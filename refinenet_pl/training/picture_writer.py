@@ -1,4 +1,4 @@
-"""Pictures of validation samples: image, target and prediction side by side."""
+"""Pictures of validation samples: image, target, prediction and errors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,15 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from refinenet_pl.data.classes import IGNORE_INDEX
-from refinenet_pl.evaluation.pictures import panel, save_picture
+from refinenet_pl.evaluation.panel import panel
+from refinenet_pl.evaluation.pictures import save_picture
 from refinenet_pl.files import path_inside
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.task import SegmentationTask
 
 
 class PictureWriter(Callback):
-    """Shows the first validation samples: image, target and prediction.
+    """Shows the first validation samples: image, target, prediction, errors, and the IoU of each class.
 
     The last validation's pictures are files in `pictures/` of the trainer's `default_root_dir`. A W&B logger gets one
     panel per validation.
@@ -60,7 +61,7 @@ class PictureWriter(Callback):
         preprocessing = pl_module.preprocessing
         for name, sample in self.panels.items():
             path = path_inside(RunFolder(Path(trainer.default_root_dir)).pictures, f"{name}.png")
-            save_picture(path, panel(*sample, preprocessing.class_colors))
+            save_picture(path, panel(*sample, preprocessing.class_names, preprocessing.class_colors))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and self.panels:
                 self._log(logger, dict(enumerate(preprocessing.class_names)))
