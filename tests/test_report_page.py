@@ -321,12 +321,12 @@ def test_datasets_without_predictions(tmp_path):
 
 def test_report_predicts_nothing(runs, capsys, monkeypatch):
     study = runs.parent.parent / "tiny.yaml"
-    masks = sorted(runs.glob("*/*/predictions/*.png"))
-    assert len(masks) == 3 * 6 * 2  # masks and overlays
+    masks = sorted(runs.glob("*/*/predictions/masks/*.png"))
+    assert len(masks) == 3 * 6
     written = [path.stat().st_mtime_ns for path in masks]
     make_pictures(study, runs.parent)
     assert "All predictions exist" in capsys.readouterr().out
-    deleted = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/val_0.png"))
+    deleted = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/masks/val_0.png"))
     deleted.rename(deleted.with_suffix(".away"))
     try:
         monkeypatch.setattr("subprocess.Popen", None)  # any process would fail
@@ -340,7 +340,7 @@ def test_report_predicts_nothing(runs, capsys, monkeypatch):
 
 def test_pictures_print_costs_and_need_checkpoints(runs, capsys):
     study = runs.parent.parent / "tiny.yaml"
-    mask = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/val_0.png"))
+    mask = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/masks/val_0.png"))
     content = mask.read_bytes()
     checkpoint = next(runs.glob("pooling-original_test-once_seed-0/*/checkpoints/best.ckpt"))
     mask.unlink()

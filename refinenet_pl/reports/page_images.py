@@ -13,8 +13,8 @@ from PIL import Image
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.pictures import IGNORED, Palette, palette_image, resize_mask
-from refinenet_pl.files import path_inside
 from refinenet_pl.images import read_mask
+from refinenet_pl.prediction_folder import PredictionFolder
 from refinenet_pl.progress import track
 from refinenet_pl.reports.run_objects import create
 from refinenet_pl.reports.seed_runs import SeedRun
@@ -74,7 +74,7 @@ class ReportImages:
 
 def prediction_file(run: RunFolder, name: str) -> Path:
     """Return the mask that `refinenet predict` writes for an image."""
-    return path_inside(run.predictions, f"{name}.png")
+    return PredictionFolder(run.predictions).mask(name)
 
 
 def select_images(runs: Sequence[SeedRun], count: int = COUNT) -> Selection:
