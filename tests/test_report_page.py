@@ -22,6 +22,7 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.ceiling import limit_counts, limit_iou
@@ -286,6 +287,26 @@ def test_accessible_and_narrow(browser, tmp_path):
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         assert browser.save_screenshot(str(artifacts / f"study_page_{name}.png"))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_plots_follow_width_and_dark_mode(browser, content):
+    shown = "return [...document.querySelectorAll('#plots img')].map(image => image.currentSrc)"
+    waiting = WebDriverWait(browser, 20)  # browsers load another form of a picture in their own time
+    for form, width, theme, media in (
+        ("light", 1400, "light", "screen"),
+        ("dark", 1400, "dark", "screen"),
+        ("light narrow", 400, "light", "screen"),
+        ("dark narrow", 400, "dark", "screen"),
+        ("light", 400, "dark", "print"),
+    ):
+        metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        expected = [plot["images"].get(form, plot["images"][form.split()[0]]) for plot in content["plots"]]
+        waiting.until(lambda _, expected=expected: browser.execute_script(shown) == expected, form)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 

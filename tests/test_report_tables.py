@@ -193,7 +193,7 @@ def test_latex_escapes():
 def test_report_files_without_predictions(folder, summary, assembled, capsys):
     report(summary.study.path, folder / "runs")
     output = folder / "runs" / "pooling_study" / "report"
-    plots = {f"{name}.{kind}" for name in PLOTS for kind in ("png", "pdf")}
+    plots = {f"{name}.{kind}" for name in (*PLOTS, "class_differences_column") for kind in ("png", "pdf")}
     assert {path.name for path in output.iterdir()} == {
         f"report.{kind}" for kind in ("md", "csv", "tex", "html")
     } | plots

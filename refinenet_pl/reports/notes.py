@@ -167,7 +167,11 @@ def warnings(summary: Summary) -> list[str]:
         *(f"Missing dataset: {name} (0 of {cells} cells finished)." for name, cells in runs.missing_datasets.items()),
         *(f"Missing: {cell} ({state})." for cell, state in runs.missing.items()),
     ]
-    deviations = [f"Differs from the study: {line}." for line in runs.deviations]
+    finished = len(runs.finished)
+    deviations = []
+    for line, cells in runs.deviations.items():
+        where = f"all {finished} finished cells" if len(cells) == finished > 1 else join(cells, limit=5)
+        deviations.append(f"Differs from the study in {where}: {line}.")
     return [
         *(missing or [f"All {len(summary.study.cells)} cells have finished."]),
         *(deviations or ["All finished runs have the configuration of the study."]),

@@ -50,13 +50,13 @@ class StudyRuns:
         missing: State of each cell without a finished run, by the cell's name.
         missing_datasets: Number of cells of each dataset that has no finished run, by the dataset's name. Their cells
             are not in `missing`.
-        deviations: One line for each setting in which a run differs from the study.
+        deviations: The cells whose runs differ from the study in a setting, by a text on the setting.
     """
 
     finished: list[SeedRun]
     missing: dict[str, str] = field(default_factory=dict)
     missing_datasets: dict[str, int] = field(default_factory=dict)
-    deviations: list[str] = field(default_factory=list)
+    deviations: dict[str, list[str]] = field(default_factory=dict)
 
     def select(self, dataset: str | None, levels: Levels) -> list[SeedRun]:
         """Return the runs of one row on one dataset, one per finished seed."""
@@ -89,7 +89,8 @@ def find_runs(study: Study, runs: Path) -> StudyRuns:
             training = cell_folder(runs, study, trained[cell.name]).finished
             images = ImageMatrices.load(run.per_image)
             found.finished.append(SeedRun(cell, run, training, run.read_results(), images))
-            found.deviations.extend(_deviations(cell, run, evaluated_only=run != training))
+            for line in _deviations(cell, run, evaluated_only=run != training):
+                found.deviations.setdefault(line, []).append(cell.name)
         _check_targets([run for run in found.finished if run.cell.dataset == dataset])
     if not found.finished:
         raise UserError(
@@ -108,7 +109,7 @@ def _state(folder: CellFolder) -> str:
 def _deviations(cell: Cell, run: RunFolder, evaluated_only: bool) -> Iterator[str]:
     for key, (expected, found) in deviations(cell, run).items():
         if not evaluated_only or key.startswith(EVALUATION_KEYS):
-            yield f"{cell.name}: {key} is {found!r} in the run and {expected!r} in the study"
+            yield f"{key} is {found!r} in the run and {expected!r} in the study"
 
 
 def _check_targets(runs: list[SeedRun]) -> None:
