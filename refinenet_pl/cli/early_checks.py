@@ -29,7 +29,8 @@ TOP = {
     *("config", "c", "help", "h", "print_config", "seed_everything", "ckpt_path", "weights_only"),
     *("data", "experiment", "runs", "trust", "threads", "pictures"),
 }
-TOP_OF = {"fit": TOP, "validate": TOP, "test": TOP, "predict": TOP | {"images", "num_workers", "output", "submission"}}
+PREDICTION = {"images", "num_workers", "output", "opacity", "probabilities", "video_masks", "submission"}
+TOP_OF = {"fit": TOP, "validate": TOP, "test": TOP, "predict": TOP | PREDICTION}
 """The first words of the options, by command."""
 WEIGHT_FILES = ("model.weights", "model.encoder_weights", "model.network.encoder_weights")
 LEFT_OUT = ("init_args", "dict_kwargs")
@@ -225,7 +226,9 @@ def check_paths(given: Mapping[str, Setting], classes: Mapping[str, str]) -> Non
     images = given["images"].value if "images" in given else []
     for path in [images] if isinstance(images, str) else images or []:
         if not expand(path, "images").exists():
-            raise UserError(f"--images: {path}: no such file or folder; expected image files or folders of images")
+            raise UserError(
+                f"--images: {path}: no such file or folder; expected image files, folders of images, or videos"
+            )
     dataset = classes.get("data", "").rpartition(".")[2]
     names = {name: short for short, name in DATASETS.items() if short != "scenes"}  # scenes are drawn
     root = given.get("data.root")
