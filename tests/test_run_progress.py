@@ -20,7 +20,7 @@ COLUMNS = 80
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data of 4 training images, and a configuration of 6 steps, which are 3 epochs, each with a validation."""
+    """A folder with data of 4 training images, and a configuration of 6 steps: 3 epochs, each with a validation."""
     path = tmp_path_factory.mktemp("progress")
     data = {"root": str(make_camvid(path / "camvid", train=4, val=3)), "crop_size": CROP_SIZE, **LOADER}
     config = {

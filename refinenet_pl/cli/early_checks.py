@@ -16,7 +16,7 @@ from refinenet_pl.data import DATASETS
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand, read_yaml
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.text import join, nearest
+from refinenet_pl.text import join, nearest, with_help
 
 SECTIONS = {"model": "SegmentationTask", "trainer": "pytorch_lightning.Trainer", "checkpoint": "RunCheckpoints"}
 """Sections whose class is fixed. That of the others follows from their `class_path`."""
@@ -185,7 +185,8 @@ class Keys:
         known = parent in self.classes and parent not in SECTIONS
         owner = self.classes[parent].rpartition(".")[2] if known else parent or self.command
         question = nearest(name, names, prefix)
-        raise UserError(f"{source}: {owner} has no option '{name}'{question}; see refinenet {self.command} --help")
+        message = f"{source}: {owner} has no option '{name}'{question}"
+        raise UserError(with_help(message, f"refinenet {self.command}"))
 
     def names(self, key: str) -> Collection[str] | None:
         """Return the names below a key; None if they are not known."""
