@@ -45,7 +45,7 @@ def test_configuration_of_a_run_is_known(trained_run):
     ("options", "told"),
     [
         (["--data.crop_sise=3"], "--data.crop_sise: ScenesDataModule has no option 'crop_sise'"),
-        (["--data.init_args.crop_sise=3"], "no option 'crop_sise'; did you mean --data.crop_size? See refinenet fit --help"),
+        (["--data.init_args.crop_sise=3"], "did you mean --data.crop_size? See refinenet fit --help"),
         (["--model.los", "Dice"], "--model.los: model has no option 'los'; did you mean --model.loss?"),
         (["--model.network.poling=null"], "no option 'poling'; did you mean --model.network.pooling?"),
         (["--trainer.max_epoch=1"], "trainer has no option 'max_epoch'; did you mean --trainer.max_epochs?"),
@@ -57,6 +57,10 @@ def test_configuration_of_a_run_is_known(trained_run):
         (["--modle.compile=true"], "--modle.compile: fit has no option 'modle'; did you mean --model?"),
         (["--data=CamVid"], "did you mean CamVidDataModule?"),
         (["--model.network=RefinNet"], "--model.network: no class 'RefinNet'; expected one of FullyConvNet,"),
+        (
+            ["--model.network=segmentation_models_pytorch.FPN", f"--model.network.encoder_weights={CONFIGS[0]}"],
+            f"not a file; give --model.network.encoder_weights null --model.encoder_weights {CONFIGS[0]}",
+        ),
         (["--ckpt_path=runs/no.ckpt"], "--ckpt_path: no file runs/no.ckpt; expected a file or a folder that exists"),
         (["--model.weights=runs/none"], "--model.weights: no file runs/none"),
         (["--model.network.encoder_weights=no.pth"], "--model.network.encoder_weights: no file no.pth"),

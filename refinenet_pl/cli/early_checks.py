@@ -217,13 +217,19 @@ def check_paths(given: Mapping[str, Setting], classes: Mapping[str, str]) -> Non
         classes: By key, the class that is configured there.
 
     Raises:
-        UserError: One is missing.
+        UserError: One is missing, or cannot be read by the network.
     """
     # A checkpoint replaces the weights that its training started from: their files may be gone.
     for key in ("ckpt_path",) if "ckpt_path" in given else WEIGHT_FILES:
         setting = given.get(key)
         if setting and _is_path(setting.value) and not expand(setting.value, key).exists():
             raise UserError(f"{setting.source}: no file {setting.value}; expected a file or a folder that exists")
+    network, weights = classes.get("model.network", ""), given.get("model.network.encoder_weights")
+    if network.startswith("segmentation_models_pytorch.") and weights and _is_path(weights.value):
+        raise UserError(
+            f"{weights.source}: {network} takes names of weights, not a file; give "
+            f"--model.network.encoder_weights null --model.encoder_weights {weights.value}"
+        )
     images = given["images"].value if "images" in given else []
     for path in [images] if isinstance(images, str) else images or []:
         if not expand(path, "images").exists():

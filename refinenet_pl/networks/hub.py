@@ -36,7 +36,8 @@ def check_hub(encoder_name: str, weights: object) -> None:
         reason = f"{constants.ENDPOINT} does not answer"
     raise UserError(
         f"encoder_weights: found {weights!r} for {encoder_name}; {reason}, and the weights are not in the cache "
-        f"{constants.HF_HUB_CACHE}. Give a file (--model.network.encoder_weights FILE) or random weights "
+        f"{constants.HF_HUB_CACHE}. Give a file (--model.network.encoder_weights FILE; for networks of smp: "
+        "--model.network.encoder_weights null --model.encoder_weights FILE) or random weights "
         "(--model.network.encoder_weights null), or fill the cache on a machine with a network"
     )
 
