@@ -57,3 +57,20 @@ def test_study_without_wandb_is_refused(tmp_path, monkeypatch, capsys):
     path = write_study(tmp_path)
     assert refinenet(monkeypatch, "study", "report", path, "--runs", tmp_path / "runs", "--wandb") == 2
     assert "log to no project of W&B" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [("0" * 40, "--wandb: no answer from http://127.0.0.1:9; try again"), (None, "--wandb: not logged in to W&B; run")],
+)
+def test_missing_server_is_told_before_the_report(key, told, study, monkeypatch):
+    folder = study.parent
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("HOME", str(folder))  # without the user's login
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    done = refinenet_process(folder, "study", "report", study, "--runs", folder / "runs", "--wandb")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert not (folder / "runs" / "pooling_study" / "report").exists()

@@ -3,7 +3,10 @@
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import wandb
+
 from refinenet_pl.errors import UserError
+from refinenet_pl.servers import answers
 from refinenet_pl.studies.study import Study
 from refinenet_pl.studies.sweep import logger_argument
 from refinenet_pl.training.media import STEP
@@ -11,6 +14,8 @@ from refinenet_pl.training.media import STEP
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
 
+PATIENCE = 6.0
+"""Seconds to wait for an answer of W&B's server."""
 CURVES = ("val/miou", "val/loss", "train/loss")
 
 
@@ -18,7 +23,7 @@ def check_wandb(study: Study) -> None:
     """Check that a study can have a report of W&B.
 
     Raises:
-        UserError: The package is not installed, or the study does not log to W&B.
+        UserError: The package is not installed, the study does not log to W&B, or W&B cannot be reached.
     """
     if find_spec("wandb_workspaces") is None:
         raise UserError("--wandb needs W&B's package for reports: pip install 'refinenet-pl[wandb-reports]'")
@@ -27,6 +32,11 @@ def check_wandb(study: Study) -> None:
             f"{study.path}: its cells log to no project of W&B, so that a report there would show no runs; expected "
             "trainer.logger with WandbLogger and a project in the study's base"
         )
+    if not wandb.login(prompt=False, verify=False):
+        raise UserError("--wandb: not logged in to W&B; run `wandb login`, or leave out --wandb")
+    address = wandb.setup().settings.base_url
+    if not answers(address, PATIENCE):
+        raise UserError(f"--wandb: no answer from {address}; try again with a network, or leave out --wandb")
 
 
 def wandb_report(study: Study, text: str) -> "Report":
