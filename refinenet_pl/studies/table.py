@@ -29,7 +29,7 @@ class LiveTable:
 
     def __init__(self, groups: Sequence[CellGroup]) -> None:
         self.groups = groups
-        self.console = Console()
+        self.console = Console(highlight=False)
         self.redraws = can_redraw(self.console)
         self.live = Live(console=self.console, auto_refresh=False)
         self.told: dict[str, tuple[str, str]] = {}
