@@ -1,5 +1,6 @@
 """Atomic writes, safe file names, and mappings read from YAML and JSON."""
 
+import hashlib
 import json
 import os
 import re
@@ -39,7 +40,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -71,7 +72,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "refinenet-pl"
 
 
-def _temporary(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
+    """Return where a file is written before it is renamed, different for each process on each machine."""
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
 
 
@@ -94,12 +96,28 @@ def path_inside(folder: str | Path, name: str) -> Path:
         )
     path = Path(folder, *parts)
     try:
-        lengths = [len(os.fsencode(part)) for part in (*parts[:-1], _temporary(path).name)]
+        lengths = [len(os.fsencode(part)) for part in (*parts[:-1], temporary_path(path).name)]
     except UnicodeEncodeError as error:
         raise UserError(f"{name!r}: no file can have this name, because it is not Unicode text. Rename it.") from error
     if max(lengths) > MAX_NAME_BYTES:
         raise UserError(f"{name!r}: the name is too long for a file in {folder}; expected at most about 180 bytes")
     return path
+
+
+def file_digest(*paths: str | Path) -> str:
+    """Return the SHA-256 of the content of files, one after another, as 64 hexadecimal digits.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                hashlib.file_digest(file, lambda: digest)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
 
 
 def read_yaml(path: str | Path, what: str) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from torch.utils.data import DataLoader
 
 from refinenet_pl.data.loaders import evaluation_loader
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.pictures import overlay, panel
+from refinenet_pl.evaluation.panel import panel
+from refinenet_pl.evaluation.pictures import overlay
+from refinenet_pl.prediction_folder import PredictionFolder
 from refinenet_pl.training.picture_writer import PictureWriter
 from refinenet_pl.training.prediction_writer import PredictionWriter
 
@@ -33,7 +35,8 @@ def test_pictures_show_the_last_validation(tmp_path: Path):
     first, second, third = data.splits["val"]
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"s10.png", "s11.png"}
     for sample in (first, second):
-        expected = panel(pixels(sample), sample["mask"].numpy(), predict(task, sample), CLASSES.colors)
+        masks = sample["mask"].numpy(), predict(task, sample)
+        expected = panel(pixels(sample), *masks, CLASSES.names, CLASSES.colors)
         np.testing.assert_array_equal(rgb(tmp_path / "pictures" / f"{sample['name']}.png"), expected)
     assert third["name"] == "s12"
 
@@ -61,7 +64,7 @@ def test_pictures_never_lie_outside(tmp_path: Path):
 
 def test_predictions_never_lie_outside(tmp_path: Path):
     sample = tiny_sample(SQUARE, seed=0) | {"name": "../../labels"}
-    trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(tmp_path / "a" / "out")])
+    trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(PredictionFolder(tmp_path / "a" / "out"))])
     with pytest.raises(UserError, match=r"'\.\./\.\./labels\.png': cannot be the name of a file in .*out"):
         trainer.predict(tiny_task(), DataLoader([sample], batch_size=None))  # type: ignore[arg-type]
     assert not list(tmp_path.rglob("labels*"))
@@ -72,16 +75,16 @@ def test_predictions_are_masks_and_overlays(tmp_path: Path):
     samples = [tiny_sample(size, seed) for seed, size in enumerate([(65, 97), (48, 33)])]
     samples[1]["name"] = "folder/inner"
     images = [{"image": sample["image"], "name": sample["name"]} for sample in samples]
-    trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(str(tmp_path / "out"))])
+    trainer = tiny_trainer(tmp_path, callbacks=[PredictionWriter(PredictionFolder(tmp_path / "out"), opacity=0.3)])
     trainer.predict(task, evaluation_loader(images, num_workers=0), return_predictions=False)  # type: ignore[arg-type]
 
     written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
-    assert written == {"s0.png", "s0_overlay.png", "folder/inner.png", "folder/inner_overlay.png"}
+    assert written == {f"{kind}/{name}.png" for kind in ("masks", "overlays") for name in ("s0", "folder/inner")}
     for sample in samples:
         prediction = predict(task, sample)
-        with Image.open(tmp_path / "out" / f"{sample['name']}.png") as mask:
+        with Image.open(tmp_path / "out" / "masks" / f"{sample['name']}.png") as mask:
             assert mask.mode == "P"
             np.testing.assert_array_equal(np.asarray(mask), prediction)
-        np.testing.assert_array_equal(rgb(tmp_path / "out" / f"{sample['name']}.png"), PALETTE[prediction])
-        overlaid = overlay(pixels(sample), prediction, CLASSES.colors)
-        np.testing.assert_array_equal(rgb(tmp_path / "out" / f"{sample['name']}_overlay.png"), overlaid)
+        np.testing.assert_array_equal(rgb(tmp_path / "out" / "masks" / f"{sample['name']}.png"), PALETTE[prediction])
+        overlaid = overlay(pixels(sample), prediction, CLASSES.colors, 0.3)
+        np.testing.assert_array_equal(rgb(tmp_path / "out" / "overlays" / f"{sample['name']}.png"), overlaid)

@@ -13,7 +13,7 @@ from PIL import Image
 from refinenet_pl.data import CamVidDataModule
 from refinenet_pl.data.camvid import CAMVID
 from refinenet_pl.data.labels import color_code
-from refinenet_pl.reports.contact_sheet import STRIPE
+from refinenet_pl.evaluation.pictures import STRIPE
 
 COUNTS = {"train": 8, "val": 4, "test": 2}
 

@@ -174,8 +174,9 @@ def test_predict_takes_any_image(run, fake_camvid, tmp_path, monkeypatch):
     arguments = ["--ckpt_path", run.best_checkpoint, "--images", tmp_path / "photos"]
     assert refinenet(monkeypatch, "predict", *arguments, "--output", tmp_path / "out", "--runs", tmp_path / "runs") == 0
     written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")}
-    assert written == {f"deep/{name}{end}.png" for name in ("one", "two") for end in ("", "_overlay")}
-    mask = Image.open(tmp_path / "out" / "deep" / "two.png")
+    pictures = {f"{kind}/deep/{name}.png" for name in ("one", "two") for kind in ("masks", "overlays")}
+    assert written == pictures | {"legend.png", "shares.csv", "manifest.json"}
+    mask = Image.open(tmp_path / "out" / "masks" / "deep" / "two.png")
     assert (mask.mode, mask.size) == ("P", (37, 51))
     assert np.asarray(mask).max() < 11
     assert not (tmp_path / "runs").exists()

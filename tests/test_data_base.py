@@ -83,7 +83,7 @@ def test_too_few_training_images(tmp_path):
 
 
 def test_too_few_evaluation_images(monkeypatch):
-    monkeypatch.setattr("refinenet_pl.data.sampling._world_and_rank", lambda: (4, 0))
+    monkeypatch.setattr("refinenet_pl.data.sampling.world_and_rank", lambda: (4, 0))
     with pytest.raises(UserError, match="3 images cannot be split across 4 devices"):
         evaluation_loader(TensorDataset(torch.zeros(3)), num_workers=0)
 

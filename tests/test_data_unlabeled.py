@@ -1,5 +1,6 @@
 """Finding and reading images without labels."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,12 @@ def test_broken_file_is_a_sample_with_an_error(tmp_path):
     assert sample["name"] == "a"
     assert "a.txt: cannot be read as image" in sample["error"]
     assert "image" not in sample
+
+
+def test_samples_name_their_content(tmp_path):
+    save_image(tmp_path / "a.png", blocks((5, 9), range(3), seed=0))
+    expected = hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    assert ImageDataset(find_images(tmp_path))[0]["source"] == expected
 
 
 def test_links_are_followed_once(tmp_path):

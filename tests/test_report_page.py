@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from helpers.tiny_fit import count_by_hand
 from helpers.tiny_study import POOLING
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.ceiling import limit_counts, limit_iou
@@ -281,6 +284,30 @@ def test_accessible_and_narrow(browser, tmp_path):
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def shows(browser: WebDriver, script: str, expected: list[str]) -> bool:
+    return browser.execute_script(script) == expected
+
+
+def test_plots_follow_width_and_dark_mode(browser, content):
+    shown = "return [...document.querySelectorAll('#plots img')].map(image => image.currentSrc)"
+    waiting = WebDriverWait(browser, 20)  # browsers load another form of a picture in their own time
+    for form, width, theme, media in (
+        ("light", 1400, "light", "screen"),
+        ("dark", 1400, "dark", "screen"),
+        ("light narrow", 400, "light", "screen"),
+        ("dark narrow", 400, "dark", "screen"),
+        ("light", 400, "dark", "print"),
+    ):
+        metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        expected = [plot["images"].get(form, plot["images"][form.split()[0]]) for plot in content["plots"]]
+        waiting.until(partial(shows, script=shown, expected=expected), form)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_datasets_without_predictions(tmp_path):
     path = write_study(tmp_path, datasets=["camvid", "voc"])
     study = finish(path, tmp_path / "runs", images=4)
@@ -313,12 +340,12 @@ def test_datasets_without_predictions(tmp_path):
 
 def test_report_predicts_nothing(runs, capsys, monkeypatch):
     study = runs.parent.parent / "tiny.yaml"
-    masks = sorted(runs.glob("*/*/predictions/*.png"))
-    assert len(masks) == 3 * 6 * 2  # masks and overlays
+    masks = sorted(runs.glob("*/*/predictions/masks/*.png"))
+    assert len(masks) == 3 * 6
     written = [path.stat().st_mtime_ns for path in masks]
     make_pictures(study, runs.parent)
     assert "All predictions exist" in capsys.readouterr().out
-    deleted = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/val_0.png"))
+    deleted = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/masks/val_0.png"))
     deleted.rename(deleted.with_suffix(".away"))
     try:
         monkeypatch.setattr("subprocess.Popen", None)  # any process would fail
@@ -332,7 +359,7 @@ def test_report_predicts_nothing(runs, capsys, monkeypatch):
 
 def test_pictures_print_costs_and_need_checkpoints(runs, capsys):
     study = runs.parent.parent / "tiny.yaml"
-    mask = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/val_0.png"))
+    mask = next(runs.glob("pooling-original_test-flipped_seed-0/*/predictions/masks/val_0.png"))
     content = mask.read_bytes()
     checkpoint = next(runs.glob("pooling-original_test-once_seed-0/*/checkpoints/best.ckpt"))
     mask.unlink()

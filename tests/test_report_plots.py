@@ -1,14 +1,18 @@
 """Plots of studies, read back from the figures."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.fake_study import finish, write_study
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from PIL import Image
 
-from refinenet_pl.reports.plot_style import COLUMN, PAGE, render
+from refinenet_pl.reports.plot_files import LOOKS
+from refinenet_pl.reports.plot_style import COLUMN, DARK, PAGE, render
 from refinenet_pl.reports.plots import draw_plots
 from refinenet_pl.reports.study_summary import summarize_study
 
@@ -103,18 +107,68 @@ def test_large_cells_hold_numbers(tmp_path):
     assert [label.get_text() for label in axes.get_yticklabels()] == list(names)
 
 
+def test_noise_of_the_latency_is_seen_as_noise(summary):
+    latencies = [0.0250 + 0.0001 * index for index in range(len(SEVEN))]
+    rows = [
+        replace(row, costs=replace(row.costs, latency=latency, latency_quartiles=(latency - 0.0003, latency + 0.0004)))
+        for row, latency in zip(summary.rows, latencies, strict=True)
+    ]
+    (axes,) = draw_plots(replace(summary, rows=rows))["accuracy_latency"][0].axes
+    low, high = axes.get_xlim()
+    assert low < 25 < high
+    assert (25.6 - 25.0) / (high - low) < 0.1
+    for each, latency in zip(axes.containers, latencies, strict=True):
+        (quartiles, _) = each[2]
+        ends = quartiles.get_segments()[0][:, 0]
+        np.testing.assert_allclose(ends, [1000 * latency - 0.3, 1000 * latency + 0.4])
+
+
 def test_plot_sizes_and_margins(drawn):
+    assert {figure.get_figwidth() for figure, _ in drawn.values()} == {COLUMN, PAGE}
     for figure, description in drawn.values():
-        png = Image.open(io.BytesIO(render(figure, "png")))
-        assert png.width / 300 == pytest.approx(figure.get_figwidth(), abs=0.01)
-        assert figure.get_figwidth() in (COLUMN, PAGE)
+        check_size_and_margin(figure, "png", "light")
         assert figure.get_figheight() < 9
-        pixels = np.asarray(png.convert("L"))
-        border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-        assert (border == 255).all()
-        assert (pixels < 128).any()
         assert description
         assert render(figure, "pdf").startswith(b"%PDF")
+
+
+def check_size_and_margin(figure, kind, look):
+    image = Image.open(io.BytesIO(render(figure, kind, LOOKS[look])))
+    assert image.width / 300 == pytest.approx(figure.get_figwidth(), abs=0.01)
+    pixels = np.asarray(image.convert("RGB"))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (border == to_rgb_bytes(LOOKS[look].theme.paper)).all()
+    assert (np.ptp(pixels, axis=(0, 1)) > 128).all()
+
+
+def to_rgb_bytes(color):
+    return [round(255 * channel) for channel in to_rgb(color)]
+
+
+@pytest.mark.parametrize("look", ["dark", "dark narrow", "light narrow"])
+def test_plots_for_dark_and_narrow_screens(summary, drawn, look):
+    plots = draw_plots(summary, LOOKS[look])
+    assert plots.keys() == drawn.keys()
+    for name, (figure, _) in plots.items():
+        check_size_and_margin(figure, "webp", look)
+        assert figure.get_figwidth() == (COLUMN if "narrow" in look else drawn[name][0].get_figwidth())
+        if "dark" in look:
+            texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+            assert {to_hex(text.get_color()) for text in texts} == {DARK.ink}
+            colors = {to_hex(line.get_color()) for line in figure.findobj(Line2D)}
+            assert all(contrast(color, DARK.paper) > 3 for color in colors - {to_hex(DARK.grid)}), colors
+    if "narrow" in look:
+        lefts = {round(axes.get_position().x0, 2) for axes in plots["class_differences"][0].axes}
+        assert len(lefts) == 1, "panels below each other"
+
+
+def contrast(color, other):
+    """The contrast ratio of the Web Content Accessibility Guidelines, 1 to 21."""
+    linear = [
+        [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(each)] for each in (color, other)
+    ]
+    dark, light = sorted(np.array(linear) @ [0.2126, 0.7152, 0.0722])
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_no_data_no_plots(tmp_path):

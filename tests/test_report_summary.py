@@ -165,14 +165,17 @@ def test_nothing_finished_is_an_error(tmp_path):
 
 def test_deviating_runs_are_listed(tmp_path):
     study = finish(write_study(tmp_path), tmp_path / "runs", images=3)
-    assert find_runs(study, tmp_path / "runs").deviations == []
+    assert find_runs(study, tmp_path / "runs").deviations == {}
+    for path in (tmp_path / "runs" / study.name).glob("*/*/config.yaml"):
+        path.write_text(path.read_text().replace("class_path: Data", "class_path: Other"))
     config = next((tmp_path / "runs" / study.name / "pooling-original_seed-1").rglob("config.yaml"))
     config.write_text(config.read_text().replace("pooling: original", "pooling: improved"))
-    (line,) = find_runs(study, tmp_path / "runs").deviations
-    assert (
-        "pooling-original_seed-1: model.network.init_args.pooling is 'improved' in the run and 'original' in the study"
-        in line
-    )
+    assert find_runs(study, tmp_path / "runs").warnings[1:] == [
+        "Differs from the study in all 6 finished cells: "
+        "data.class_path is 'Other' in the run and 'Data' in the study.",
+        "Differs from the study in pooling-original_seed-1: "
+        "model.network.init_args.pooling is 'improved' in the run and 'original' in the study.",
+    ]
 
 
 def test_evaluated_row_shares_training_costs(tmp_path):

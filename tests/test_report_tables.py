@@ -200,7 +200,11 @@ def test_latex_escapes():
 def test_report_files_without_predictions(folder, study, assembled, capsys):
     report(study.path, folder / "runs")
     output = folder / "runs" / "pooling_study" / "report"
-    plots = {f"{name}.{kind}" for name in PLOTS for kind in ("png", "pdf")}
+    plots = {
+        f"{name}.{kind}"
+        for name in (*PLOTS, "class_differences_column", "confusion_matrices_column")
+        for kind in ("png", "pdf")
+    }
     assert {path.name for path in output.iterdir()} == {
         f"report.{kind}" for kind in ("md", "csv", "tex", "html")
     } | plots

@@ -22,6 +22,7 @@ from refinenet_pl.evaluation.boundary import BoundaryIoU, TrimapIoU
 from refinenet_pl.evaluation.inference import Inference
 from refinenet_pl.evaluation.per_image import ImageMatrices
 from refinenet_pl.evaluation.results import summarize, summarize_boundaries, summarize_intervals
+from refinenet_pl.prediction_folder import PredictionFolder
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training import results_writer
 from refinenet_pl.training.costs import TrainingCosts
@@ -159,7 +160,13 @@ def test_plain_script_needs_no_configuration(tmp_path: Path, monkeypatch: pytest
     if seed is not None:
         pl.seed_everything(seed)
     task, data, run = tiny_task(), TinyData(), RunFolder(tmp_path)
-    callbacks = [ResultsWriter(), PictureWriter(), TrainingCosts(), EMA(), PredictionWriter(tmp_path / "out")]
+    callbacks = [
+        ResultsWriter(),
+        PictureWriter(),
+        TrainingCosts(),
+        EMA(),
+        PredictionWriter(PredictionFolder(tmp_path / "out")),
+    ]
     trainer = tiny_trainer(tmp_path, callbacks=callbacks)
     trainer.fit(task, datamodule=data)
     (logged,) = trainer.validate(task, datamodule=data, verbose=False)
@@ -172,4 +179,4 @@ def test_plain_script_needs_no_configuration(tmp_path: Path, monkeypatch: pytest
     assert len(list(run.pictures.iterdir())) == 3
     images = [{"image": sample["image"], "name": sample["name"]} for sample in data.splits["val"]]
     trainer.predict(task, evaluation_loader(images, num_workers=0), return_predictions=False)  # type: ignore[arg-type]
-    assert len(list((tmp_path / "out").iterdir())) == 6
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 6

@@ -153,7 +153,7 @@ def test_rows_are_those_of_compare(trained_run, others, several, tmp_path, monke
 
 
 def test_predictions_are_kept_in_the_report(trained_run, others, several, monkeypatch, capsys):
-    masks = sorted(several.glob("predictions/*/val_?.png"))
+    masks = sorted(several.glob("predictions/*/masks/val_?.png"))
     assert len(masks) == 9
     content = content_of(several / "report.html")
     assert content["rows"] == ROWS

@@ -29,7 +29,7 @@ def test_fewer_samples_than_processes(count, world):
 
 def test_defaults_come_from_the_run(monkeypatch):
     assert list(evaluation_sampler(range(5))) == [0, 1, 2, 3, 4]
-    monkeypatch.setattr("refinenet_pl.data.sampling._world_and_rank", lambda: (2, 1))
+    monkeypatch.setattr("refinenet_pl.data.sampling.world_and_rank", lambda: (2, 1))
     assert list(evaluation_sampler(range(5))) == [1, 3]
     assert list(evaluation_sampler(range(5), rank=0)) == [0, 2, 4]
 

@@ -72,7 +72,7 @@ def test_no_archive_without_all_images(cityscapes, tmp_path, monkeypatch, capsys
     (tmp_path / "images" / "bonn" / "bonn_000000_000019_leftImg8bit.png").write_bytes(b"")
     options = predict(checkpoint, tmp_path / "images", tmp_path / "out", "--submission=cityscapes")
     assert refinenet(monkeypatch, *options) == 1
-    assert "1 image could not be read" in capsys.readouterr().err
+    assert "1 file could not be read" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["berlin_000000_000019_leftImg8bit.png"]
 
 
@@ -92,13 +92,13 @@ def test_cityscapes_archive_holds_label_ids(cityscapes, tmp_path, monkeypatch, c
     printed = capsys.readouterr().out
     assert f"{tmp_path}/cityscapes.zip: 2 images, sizes and values checked" in printed
     assert "warning: the test set has 1525 images" in printed
-    assert "masks and overlays" not in printed
+    assert "predicted" not in printed
 
     assert refinenet(monkeypatch, *predict(checkpoint, images, tmp_path / "plain")) == 0
     packed = pictures(tmp_path / "cityscapes.zip")
     assert set(packed) == {f"{city}_000000_000019_leftImg8bit.png" for city in ("berlin", "bonn")}
     for name, picture in packed.items():
-        train_ids = np.asarray(Image.open(tmp_path / "plain" / name.split("_")[0] / name))
+        train_ids = np.asarray(Image.open(tmp_path / "plain" / "masks" / name.split("_")[0] / name))
         assert len(np.unique(train_ids)) > 3
         assert (picture.mode, picture.size) == ("L", (64, 32))
         np.testing.assert_array_equal(np.asarray(picture), np.vectorize(EVALUATED_IDS.__getitem__)(train_ids))
@@ -115,7 +115,7 @@ def test_voc_archive_holds_palette_pngs(voc, tmp_path, monkeypatch, capsys):
     packed = pictures(tmp_path / "results.tgz")
     assert set(packed) == {f"results/VOC2012/Segmentation/comp6_test_cls/{name}.png" for name in VOC_NAMES}
     for name, picture in packed.items():
-        indices = np.asarray(Image.open(tmp_path / "plain" / Path(name).name))
+        indices = np.asarray(Image.open(tmp_path / "plain" / "masks" / Path(name).name))
         assert len(np.unique(indices)) > 3
         assert picture.mode == "P"
         assert picture.size == Image.open(images / f"{Path(name).stem}.jpg").size

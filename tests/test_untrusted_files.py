@@ -117,7 +117,7 @@ def test_output_and_images_are_the_command_line_s(
     monkeypatch.chdir(photo.parent)
     options = ["--images", photo, "--num_workers=0", *TINY_TRAINER[:2]]
     assert refinenet(monkeypatch, "predict", "--ckpt_path", checkpoint, *options) == 0
-    assert {path.name for path in (photo.parent / "predictions").iterdir()} == {"photo.png", "photo_overlay.png"}
+    assert (photo.parent / "predictions" / "masks" / "photo.png").is_file()
     assert not (photo.parent / "stolen").exists()
 
 
@@ -133,7 +133,7 @@ def test_hyper_parameters_are_ignored(
     monkeypatch.chdir(photo.parent)
     options = ["--images", photo, "--num_workers=0", *TINY_TRAINER[:2]]
     assert refinenet(monkeypatch, "predict", "--config", config, "--ckpt_path", checkpoint, *options) == 0
-    assert (photo.parent / "predictions" / "photo.png").is_file()
+    assert (photo.parent / "predictions" / "masks" / "photo.png").is_file()
     config.write_text(yaml.safe_dump({"model": run_settings()["model"], "ckpt_path": str(checkpoint)}))
     assert refinenet(monkeypatch, "predict", "--config", config, *options) == 2
     assert f"--ckpt_path={checkpoint}" in capsys.readouterr().err
@@ -185,7 +185,7 @@ def test_own_network_needs_a_word(
     assert not photo.with_name("imported").exists()
     assert refinenet(monkeypatch, *command, *words(own_network)) == 0
     assert photo.with_name("imported").exists()
-    assert (photo.parent / "predictions" / "photo.png").is_file()
+    assert (photo.parent / "predictions" / "masks" / "photo.png").is_file()
 
 
 @pytest.mark.parametrize("trust", [False, True])

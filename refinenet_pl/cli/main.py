@@ -38,7 +38,7 @@ COMMANDS = {
     "fit": Command("refinenet_pl.cli.lightning", "train, then evaluate the best checkpoint on the validation split"),
     "validate": Command("refinenet_pl.cli.lightning", "evaluate a checkpoint on the validation split"),
     "test": Command("refinenet_pl.cli.lightning", "evaluate a checkpoint on the test split"),
-    "predict": Command("refinenet_pl.cli.lightning", "write masks and overlays of images, or a test server's archive"),
+    "predict": Command("refinenet_pl.cli.lightning", "write masks and overlays of images and videos"),
     "list": Command("refinenet_pl.cli.listing", "list recipes, datasets, networks, losses or encoders"),
     "runs": Command("refinenet_pl.cli.runs", "list runs with their mean IoU, and what differs between them"),
     "compare": Command("refinenet_pl.cli.compare", "compare two runs on the same images, class by class"),

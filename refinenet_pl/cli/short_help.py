@@ -30,8 +30,11 @@ OPTIONS = (
     Option("--config FILE", "yaml of a dataset, a recipe or your own; repeat it, later files win", ""),
     Option("--ckpt_path RUN", "go on with this run, from its last checkpoint; or a file", "", ("fit",)),
     Option("--ckpt_path RUN", "the trained network: its best checkpoint; or a file", "", EVALUATIONS),
-    Option("--images PATH ...", "image files and folders of images", "photos", ("predict",)),
-    Option("--output FOLDER", "folder for masks and overlays (predictions)", "masks", ("predict",)),
+    Option("--images PATH ...", "image files, folders of images, and videos", "photos", ("predict",)),
+    Option("--output FOLDER", "folder for masks, overlays and the rest (predictions)", "out", ("predict",)),
+    Option("--opacity X", "weight of the colors in overlays, 0 to 1 (0.5)", "0.3", ("predict",)),
+    Option("--probabilities BOOL", "write the probabilities of images too", "true", ("predict",)),
+    Option("--video_masks BOOL", "write the mask of each frame of a video", "true", ("predict",)),
     Option("--submission SERVER", "write the archive for cityscapes or voc", "voc", ("predict",)),
     Option("--experiment NAME", "name of the run (the names of the --config files)", "mine", WITH_DATA),
     Option("--runs FOLDER", "folder of all runs (runs)", "elsewhere", WITH_DATA),
@@ -72,7 +75,7 @@ EXAMPLES = {
     ),
     "validate": ("--ckpt_path runs/scenes_quickstart/TIME --model.inference.flip true",),
     "test": ("--ckpt_path runs/scenes_quickstart/TIME",),
-    "predict": ("--ckpt_path runs/scenes_quickstart/TIME --images photos/ --output masks/",),
+    "predict": ("--ckpt_path runs/scenes_quickstart/TIME --images photos/ --output predictions/",),
 }
 
 

@@ -28,7 +28,7 @@ def evaluation_sampler(
     Raises:
         UserError: There are fewer samples than processes. A process without a sample would block the others.
     """
-    default_world, default_rank = _world_and_rank()
+    default_world, default_rank = world_and_rank()
     world = default_world if num_replicas is None else num_replicas
     if len(dataset) < world:
         raise UserError(
@@ -57,7 +57,7 @@ class TrainingSampler(DistributedSampler[int]):
     def __init__(
         self, dataset: Sized, num_replicas: int | None = None, rank: int | None = None, epoch: int = 0, start: int = 0
     ) -> None:
-        default_world, default_rank = _world_and_rank()
+        default_world, default_rank = world_and_rank()
         super().__init__(
             dataset,  # type: ignore[arg-type]
             num_replicas=default_world if num_replicas is None else num_replicas,
@@ -75,7 +75,7 @@ class TrainingSampler(DistributedSampler[int]):
         return islice([Draw(index, self.seed, self.epoch) for index in super().__iter__()], start, None)
 
 
-def _world_and_rank() -> tuple[int, int]:
+def world_and_rank() -> tuple[int, int]:
     """The number of processes in this run, and the rank of this one."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size(), distributed.get_rank()

@@ -1,4 +1,4 @@
-"""Images without labels, for prediction."""
+"""Images and videos without labels, for prediction."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,22 +12,29 @@ from refinenet_pl.archive_paths import AnyPath
 from refinenet_pl.data.dataset import Sample
 from refinenet_pl.data.globs import images_below
 from refinenet_pl.data.loaders import evaluation_loader
+from refinenet_pl.data.video_frames import VideoFrames
 from refinenet_pl.errors import UserError
+from refinenet_pl.files import file_digest
 from refinenet_pl.images import IMAGE_SUFFIXES, read_image
+from refinenet_pl.prediction_folder import PredictionFolder
+from refinenet_pl.video import is_video
 
 
 class ImageDataset(torch.utils.data.Dataset[dict[str, Any]]):
     """Reads images and turns them upright, as their EXIF orientation says.
 
-    A sample is {"image": tv_tensors.Image uint8 [3, H, W], "name": str}. A file that cannot be read is {"error": str,
-    "name": str}, so that one broken image does not stop the prediction of the others.
+    A sample is {"image": tv_tensors.Image uint8 [3, H, W], "name": str, "source": str}, where "source" is the SHA-256
+    of the file. A file that cannot be read is {"error": str, "name": str}, so that one broken image does not stop the
+    prediction of the others. A file that is predicted already is {"finished": True, "name": str}.
 
     Args:
         samples: The files to read; see `find_images`.
+        folder: Where earlier predictions are. None: there are none.
     """
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Sequence[Sample], folder: PredictionFolder | None = None) -> None:
         self.samples = samples
+        self.folder = folder
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -36,27 +43,43 @@ class ImageDataset(torch.utils.data.Dataset[dict[str, Any]]):
         """Read an image."""
         sample = self.samples[index]
         try:
-            return {"image": read_image(sample.image, upright=True), "name": sample.name}
+            source = file_digest(str(sample.image))
+            if self.folder is not None and self.folder.has(sample.name, source):
+                return {"finished": True, "name": sample.name}
+            return {"image": read_image(sample.image, upright=True), "name": sample.name, "source": source}
         except UserError as error:
             return {"error": str(error), "name": sample.name}
 
 
 class ImagesDataModule(pl.LightningDataModule):
-    """Images to predict, one per step, at their own sizes.
+    """Images and frames of videos to predict, one per step, at their own sizes.
 
     Args:
-        paths: Image files and folders of images; see `find_images`.
+        paths: Image files, folders of images (see `find_images`), and video files.
         num_workers: Processes per device that read images; 0 reads in the predicting process.
+        folder: Where earlier predictions are. None: there are none.
+
+    Raises:
+        UserError: A path has no images, two files have one name, or the program is missing that reads videos.
     """
 
-    def __init__(self, paths: str | Path | Sequence[str | Path], num_workers: int = 4) -> None:
+    def __init__(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        num_workers: int = 4,
+        folder: PredictionFolder | None = None,
+    ) -> None:
         super().__init__()
-        self.dataset = ImageDataset(find_images(paths))
+        listed = [paths] if isinstance(paths, str | Path) else paths
+        videos = [Path(path) for path in listed if is_video(path)]
+        self.dataset = ImageDataset(find_images([path for path in listed if not is_video(path)]), folder)
+        self.videos = [VideoFrames(path, index, folder) for index, path in enumerate(videos)]
         self.num_workers = num_workers
 
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Return single samples."""
-        return evaluation_loader(self.dataset, self.num_workers)
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """Return single samples: the images, then the frames of each video."""
+        images = [evaluation_loader(self.dataset, self.num_workers)] if len(self.dataset) else []
+        return [*images, *(DataLoader(video, batch_size=None) for video in self.videos)]
 
 
 def find_images(paths: str | Path | Sequence[str | Path]) -> list[Sample]:

@@ -82,14 +82,14 @@ class Segmenter:
         Raises:
             UserError: The image cannot be read, or has an unsupported type or shape.
         """
-        return self.inference.probabilities(self.network, self.normalized(to_tensor(image)[None]))[0].cpu().numpy()
+        return self.probability_tensor(to_tensor(image)).cpu().numpy()
 
     def overlay(self, image: ImageLike, opacity: float = 0.5) -> Image.Image:
-        """Return the image blended with the colors of the predicted classes.
+        """Return the image blended with the colors of the predicted classes, and with their contours.
 
         Args:
             image: The image.
-            opacity: Weight of the colors, 0..1.
+            opacity: Weight of the colors, 0..1. Contours have the colors of their classes.
 
         Raises:
             UserError: The image cannot be read, or has an unsupported type or shape; or there are no class colors.
@@ -112,6 +112,10 @@ class Segmenter:
             Class indices, uint8 [H, W], on the network's device.
         """
         return self.predict_tensors([image], inference)[0]
+
+    def probability_tensor(self, image: Tensor) -> Tensor:
+        """Return the softmax probabilities of an image uint8 [3, H, W]: float32 [C, H, W] on the network's device."""
+        return self.inference.probabilities(self.network, self.normalized(image[None]))[0]
 
     def predict_tensors(
         self, images: Sequence[Tensor], inference: Inference | None = None, see: See | None = None

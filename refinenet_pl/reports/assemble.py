@@ -1,7 +1,6 @@
 """Assembles a report. The file formats only format it."""
 
 import itertools
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,30 +13,10 @@ from refinenet_pl.reports.class_columns import class_columns, error_columns
 from refinenet_pl.reports.columns import Column, cost_columns, main_columns
 from refinenet_pl.reports.notes import caption, class_caption, error_caption, notes, pair_note
 from refinenet_pl.reports.page_images import ReportImages, Selection, embed_images, select_images
-from refinenet_pl.reports.plot_style import COLUMN, render
-from refinenet_pl.reports.plots import draw_plots
+from refinenet_pl.reports.plot_files import Plot, make_plots
 from refinenet_pl.reports.predictions import describe_missing
 from refinenet_pl.reports.records import Record, row_records
 from refinenet_pl.reports.summary import DatasetSummary, Summary
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One plot.
-
-    Attributes:
-        name: Name of its files, without suffix.
-        caption: Caption, without a period at its end.
-        png: Content of the PNG file.
-        pdf: Content of the PDF file.
-        wide: Whether it is wider than a column of print.
-    """
-
-    name: str
-    caption: str
-    png: bytes
-    pdf: bytes
-    wide: bool
 
 
 @dataclass(frozen=True)
@@ -176,7 +155,7 @@ def _assemble_dataset(dataset: DatasetSummary, selection: Selection, missing: st
         error_table=error_columns(dataset),
         error_caption=error_caption(dataset),
         comparison=_compare_classes(dataset),
-        plots=_plots(dataset),
+        plots=make_plots(dataset),
         images=images,
         missing=missing,
         error=message,
@@ -203,13 +182,3 @@ def _compare_classes(dataset: DatasetSummary) -> ClassComparison:
         LEVEL,
         pair_note(dataset),
     )
-
-
-def _plots(dataset: DatasetSummary) -> list[Plot]:
-    suffix = "" if dataset.name is None else "_" + re.sub(r"[^A-Za-z0-9.+_-]+", "-", dataset.name)
-    return [
-        Plot(
-            f"{name}{suffix}", text, render(figure, "png"), render(figure, "pdf"), bool(figure.get_figwidth() > COLUMN)
-        )
-        for name, (figure, text) in draw_plots(dataset).items()
-    ]

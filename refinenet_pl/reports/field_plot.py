@@ -8,21 +8,19 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from refinenet_pl.reports.plot_style import COLUMN, PAGE, plain
+from refinenet_pl.reports.plot_style import Look, plain
 from refinenet_pl.reports.summary import DatasetSummary
 
 SHARES = (0.5, 0.9)
 """Shares of the gradient that the circles hold."""
 
 
-def receptive_fields(dataset: DatasetSummary) -> Figure | None:
+def receptive_fields(dataset: DatasetSummary, look: Look) -> Figure | None:
     """Draw the effective receptive field of each row, with circles that hold 50 and 90 % of it, on a common scale."""
     rows = [row for row in dataset.finished if row.field is not None]
     if not rows:
         return None
-    columns = min(3, len(rows))
-    lines = math.ceil(len(rows) / columns)
-    width = COLUMN if columns == 1 else PAGE
+    lines, columns, width = look.panels(len(rows))
     figure = Figure((width, lines * (width / columns + 0.45)), layout="constrained")
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     fields = [row.field for row in rows if row.field is not None]

@@ -7,7 +7,8 @@ import re
 from importlib.resources import files
 from typing import Any
 
-from refinenet_pl.reports.assemble import DatasetReport, Plot, Report
+from refinenet_pl.reports.assemble import DatasetReport, Report
+from refinenet_pl.reports.plot_files import Plot
 
 
 def page(report: Report) -> str:
@@ -47,5 +48,5 @@ def _dataset(dataset: DatasetReport) -> dict[str, Any]:
 
 
 def _plot(plot: Plot) -> dict[str, Any]:
-    source = f"data:image/png;base64,{base64.b64encode(plot.png).decode()}"
-    return {"src": source, "caption": f"{plot.caption}.", "wide": plot.wide}
+    images = {kind: f"data:image/webp;base64,{base64.b64encode(image).decode()}" for kind, image in plot.images.items()}
+    return {"images": images, "caption": f"{plot.caption}.", "wide": plot.wide}

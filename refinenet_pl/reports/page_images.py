@@ -12,9 +12,9 @@ from PIL import Image
 
 from refinenet_pl.data import SegmentationDataModule
 from refinenet_pl.errors import UserError
-from refinenet_pl.evaluation.pictures import IGNORE_COLOR, Palette, palette_image
-from refinenet_pl.files import path_inside
+from refinenet_pl.evaluation.pictures import IGNORED, Palette, palette_image, resize_mask
 from refinenet_pl.images import read_mask
+from refinenet_pl.prediction_folder import PredictionFolder
 from refinenet_pl.progress import track
 from refinenet_pl.reports.run_objects import create
 from refinenet_pl.reports.seed_runs import SeedRun
@@ -66,21 +66,19 @@ class ReportImages:
 
     Attributes:
         colors: CSS color of each class.
-        ignored: CSS color of ignored pixels.
         images: For each image its "name", "width" and "height", the data URLs "image" and "target", and "predictions"
             with one data URL per row, None where there is no prediction.
         mean_iou: Mean IoU of each image and row, in 0..1.
     """
 
     colors: list[str]
-    ignored: str
     images: list[dict[str, object]]
     mean_iou: list[list[float]]
 
 
 def prediction_file(run: SeedRun, name: str) -> Path:
     """Return the mask that `refinenet predict` writes for an image."""
-    return path_inside(run.predictions, f"{name}.png")
+    return PredictionFolder(run.predictions).mask(name)
 
 
 def select_images(runs: Sequence[SeedRun], count: int = COUNT) -> Selection:
@@ -131,7 +129,7 @@ def embed_images(selection: Selection, trust: bool = False) -> ReportImages | No
             files = [prediction_file(run, str(sample["name"])) for run in selection.runs]
             images.append(_embed(sample, files, colors))
     mean_iou = [selection.mean_iou[i] for i in shown]
-    return ReportImages([_css(color) for color in colors], _css(IGNORE_COLOR), images, mean_iou)
+    return ReportImages([_css(color) for color in colors], images, mean_iou)
 
 
 def run_data(run: SeedRun, trust: bool = False) -> SegmentationDataModule:
@@ -179,8 +177,8 @@ def _embed(sample: dict[str, Any], predictions: Sequence[Path], colors: Palette)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
 
     def embed_mask(mask: np.ndarray) -> str:
-        resized = palette_image(mask, colors).resize(image.size, Image.Resampling.NEAREST)
-        return _data_url(resized, "png", optimize=True)
+        resized = palette_image(resize_mask(mask, image.size), colors)
+        return _data_url(resized, "png", optimize=True, transparency=IGNORED)  # the page shows stripes through it
 
     return {
         "name": sample["name"],

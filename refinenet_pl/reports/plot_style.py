@@ -1,8 +1,8 @@
-"""Sizes, colors and legend of the plots, and their files."""
+"""Themes, sizes and legend of the plots, and their files."""
 
 import io
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -11,8 +11,29 @@ from matplotlib.figure import Figure
 from refinenet_pl.reports.rows import Row
 from refinenet_pl.reports.summary import DatasetSummary
 
-COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+class Theme(NamedTuple):
+    """Colors of a plot.
+
+    Attributes:
+        ink: Text, axes, and the first row.
+        paper: Background.
+        grid: Lines behind the values.
+        rows: Colors of the rows, the first included.
+    """
+
+    ink: str
+    paper: str
+    grid: str
+    rows: tuple[str, ...]
+
+
+LIGHT = Theme("black", "white", "0.92", ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"))
 """Okabe and Ito (2008): colors for color-blind readers, without yellow, which is hard to see on paper."""
+DARK = Theme(
+    "#e6e9ed", "#14171a", "#363d45", ("#e6e9ed", "#3d9be0", "#ee7733", "#1fbf92", "#dd9bc0", "#f0b429", "#a4d8ff")
+)
+"""The same hues, lighter, on the background of the page in dark mode."""
 MARKERS = "osD^vPX"
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (7, 1, 1, 1, 1, 1)), (0, (2, 2)))
 COLUMN, PAGE = 3.4, 7.0
@@ -34,16 +55,44 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def row_style(dataset: DatasetSummary, row: Row) -> dict[str, Any]:
+class Look(NamedTuple):
+    """How plots are drawn.
+
+    Attributes:
+        theme: Colors.
+        narrow: Whether all plots fit a column of print, and a phone. Else those of several panels fit a page.
+    """
+
+    theme: Theme = LIGHT
+    narrow: bool = False
+
+    @property
+    def style(self) -> dict[Any, Any]:
+        """Matplotlib's settings. They hold while a plot is drawn and while it is rendered."""
+        names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+        paper = {"axes.facecolor": self.theme.paper, "figure.facecolor": self.theme.paper}
+        return STYLE | dict.fromkeys(names, self.theme.ink) | paper
+
+    def panels(self, count: int) -> tuple[int, int, float]:
+        """Return how panels are arranged: the rows and columns of the grid, at most three of them, and its width."""
+        columns = 1 if self.narrow else math.ceil(count / math.ceil(count / 3))
+        return math.ceil(count / columns), columns, COLUMN if columns == 1 else PAGE
+
+
+LIGHT_PAGE = Look()
+"""How plots look in print."""
+
+
+def row_style(dataset: DatasetSummary, row: Row, theme: Theme) -> dict[str, Any]:
     """Return color, marker and dashes of a row, the same in all plots of a study.
 
     Colors repeat after seven rows, with other markers and dashes.
     """
     index = next(index for index, other in enumerate(dataset.rows) if other is row)
     return {
-        "color": COLORS[index % len(COLORS)],
-        "marker": MARKERS[(index + index // len(COLORS)) % len(MARKERS)],
-        "linestyle": DASHES[(index + index // len(COLORS)) % len(DASHES)],
+        "color": theme.rows[index % len(theme.rows)],
+        "marker": MARKERS[(index + index // len(theme.rows)) % len(MARKERS)],
+        "linestyle": DASHES[(index + index // len(theme.rows)) % len(DASHES)],
     }
 
 
@@ -62,10 +111,13 @@ def plain(text: str) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
-def render(figure: Figure, kind: str) -> bytes:
-    """Return the content of a plot's file, "pdf" or "png". The same plot gives the same bytes."""
+def render(figure: Figure, kind: str, look: Look = LIGHT_PAGE) -> bytes:
+    """Return the content of a plot's file, "pdf", "png" or "webp" (lossless). The same plot gives the same bytes."""
     file = io.BytesIO()
-    undated: dict[str, Any] = {"metadata": {"CreationDate": None}} if kind == "pdf" else {}
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(file, format=kind, dpi=RESOLUTION, **undated)
+    options: dict[str, dict[str, Any]] = {
+        "pdf": {"metadata": {"CreationDate": None}},
+        "webp": {"pil_kwargs": {"lossless": True}},
+    }
+    with matplotlib.rc_context(look.style):
+        figure.savefig(file, format=kind, dpi=RESOLUTION, **options.get(kind, {}))
     return file.getvalue()

@@ -65,7 +65,7 @@ def write_report(assembled: Report, output: Path) -> None:
     }
     contents = {name: text.encode() for name, text in texts.items()}
     for plot in (plot for dataset in assembled.datasets for plot in dataset.plots):
-        contents |= {f"{plot.name}.png": plot.png, f"{plot.name}.pdf": plot.pdf}
+        contents |= plot.files
     for name, content in contents.items():
         with atomic_write(output / name) as file:
             file.write_bytes(content)

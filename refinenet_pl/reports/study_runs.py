@@ -11,6 +11,7 @@ from refinenet_pl.reports.seed_runs import SeedRun, check_targets
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.folders import CellFolder, cell_folder, deviations, study_folder
 from refinenet_pl.studies.study import Cell, Levels, Study
+from refinenet_pl.text import join
 
 EVALUATION_KEYS = ("data.", "model.inference")
 """Config keys compared for evaluation-only runs."""
@@ -25,13 +26,13 @@ class StudyRuns:
         missing: State of each cell without a finished run, by the cell's name.
         missing_datasets: Number of cells of each dataset that has no finished run, by the dataset's name. Their cells
             are not in `missing`.
-        deviations: One line for each setting in which a run differs from the study.
+        deviations: The cells whose runs differ from the study in a setting, by a text on the setting.
     """
 
     finished: list[tuple[Cell, SeedRun]]
     missing: dict[str, str] = field(default_factory=dict)
     missing_datasets: dict[str, int] = field(default_factory=dict)
-    deviations: list[str] = field(default_factory=list)
+    deviations: dict[str, list[str]] = field(default_factory=dict)
 
     def select(self, dataset: str | None, levels: Levels) -> list[SeedRun]:
         """Return the runs of one row on one dataset, one per finished seed."""
@@ -50,7 +51,11 @@ class StudyRuns:
             *(f"Missing dataset: {name} (0 of {cells} cells finished)." for name, cells in datasets),
             *(f"Missing: {cell} ({state})." for cell, state in self.missing.items()),
         ]
-        differing = [f"Differs from the study: {line}." for line in self.deviations]
+        finished = len(self.finished)
+        differing = []
+        for line, cells in self.deviations.items():
+            where = f"all {finished} finished cells" if len(cells) == finished > 1 else join(cells, limit=5)
+            differing.append(f"Differs from the study in {where}: {line}.")
         return [
             *(missing or [f"All {len(self.finished)} cells have finished."]),
             *(differing or ["All finished runs have the configuration of the study."]),
@@ -82,7 +87,8 @@ def find_runs(study: Study, runs: Path) -> StudyRuns:
                 continue
             training = cell_folder(runs, study, trained[cell.name]).finished
             found.finished.append((cell, _seed_run(cell, run, training)))
-            found.deviations.extend(_deviations(cell, run, evaluated_only=run != training))
+            for line in _deviations(cell, run, evaluated_only=run != training):
+                found.deviations.setdefault(line, []).append(cell.name)
         check_targets([run for cell, run in found.finished if cell.dataset == dataset])
     if not found.finished:
         raise UserError(
@@ -114,4 +120,4 @@ def _state(folder: CellFolder) -> str:
 def _deviations(cell: Cell, run: RunFolder, evaluated_only: bool) -> Iterator[str]:
     for key, (expected, found) in deviations(cell, run).items():
         if not evaluated_only or key.startswith(EVALUATION_KEYS):
-            yield f"{cell.name}: {key} is {found!r} in the run and {expected!r} in the study"
+            yield f"{key} is {found!r} in the run and {expected!r} in the study"

@@ -35,10 +35,12 @@ class Interruption(Callback):
     Args:
         checkpoint: The file that the training resumes from; None if there is none, as in an evaluation. The message
             for the user names it.
+        again: How to go on without a checkpoint.
     """
 
-    def __init__(self, checkpoint: Path | None = None) -> None:
+    def __init__(self, checkpoint: Path | None = None, again: str = "") -> None:
         self.checkpoint = checkpoint
+        self.again = again
         self.received: int | None = None
         self.trainer: pl.Trainer | None = None
 
@@ -68,7 +70,7 @@ class Interruption(Callback):
     def advice(self, will_be_saved: bool) -> str:
         """Return how to go on."""
         if self.checkpoint is None:
-            return ""
+            return self.again
         if will_be_saved or self.checkpoint.is_file():
             return f"; to go on: refinenet fit --ckpt_path {self.checkpoint}"
         return "; there is no checkpoint yet, so start the run again"

@@ -1,4 +1,4 @@
-"""Pictures of validation samples: image, target and prediction side by side."""
+"""Pictures of validation samples: image, target, prediction and errors."""
 
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,15 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_only
 
-from refinenet_pl.evaluation.pictures import panel, save_picture
+from refinenet_pl.evaluation.panel import panel
+from refinenet_pl.evaluation.pictures import save_picture
 from refinenet_pl.files import path_inside
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.training.task import SegmentationTask
 
 
 class PictureWriter(Callback):
-    """Shows the first validation samples: image, target and prediction.
+    """Shows the first validation samples: image, target, prediction, errors, and the IoU of each class.
 
     The last validation's pictures are files in `pictures/` of the trainer's `default_root_dir`.
 
@@ -53,6 +54,7 @@ class PictureWriter(Callback):
         """Write one file per sample, except after a sanity check."""
         if trainer.sanity_checking:
             return
+        shown = pl_module.preprocessing
         for name, sample in self.panels.items():
             path = path_inside(RunFolder(Path(trainer.default_root_dir)).pictures, f"{name}.png")
-            save_picture(path, panel(*sample, pl_module.preprocessing.class_colors))
+            save_picture(path, panel(*sample, shown.class_names, shown.class_colors))

@@ -1,40 +1,32 @@
-"""Predictions as files: masks, and overlays to look at."""
+"""Predictions of images as files: masks, overlays to look at, and probabilities."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from refinenet_pl.data.unlabeled import ImagesDataModule
+from refinenet_pl.evaluation.inference import most_probable
 from refinenet_pl.evaluation.pictures import overlay, palette_image, save_picture
-from refinenet_pl.files import path_inside
-from refinenet_pl.outputs import Output, check_outputs
+from refinenet_pl.files import atomic_write
+from refinenet_pl.prediction_folder import SOURCE, PredictionFolder
 from refinenet_pl.training.task import SegmentationTask
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Writes each prediction as a palette mask `<name>.png` and as an overlay `<name>_overlay.png`.
+    """Writes mask and overlay of each image, and its probabilities if the task predicts them.
 
     Args:
-        output: Folder to write to.
+        folder: Where to write.
+        opacity: Weight of the class colors in overlays, 0..1.
     """
 
-    def __init__(self, output: str | Path) -> None:
+    def __init__(self, folder: PredictionFolder, opacity: float = 0.5) -> None:
         super().__init__(write_interval="batch")
-        self.output = Path(output)
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Check the paths of all files before anything is predicted; with other data modules, none are known."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, ImagesDataModule):
-            samples = data.dataset.samples
-            check_outputs(
-                (Output(path, Path(str(sample.image))) for sample in samples for path in self._paths(sample.name)),
-                "--output",
-            )
+        self.folder = folder
+        self.opacity = opacity
 
     def write_on_batch_end(
         self,
@@ -46,16 +38,22 @@ class PredictionWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write mask and overlay of one image; nothing for an image that could not be read."""
-        if prediction is None:
+        """Write the files of one image, the mask last: an image with a mask is finished."""
+        if prediction is None or "video" in batch:
             return
-        mask = prediction.cpu().numpy()
+        name, preprocessing = batch["name"], pl_module.preprocessing
+        if prediction.dim() == 3:
+            with atomic_write(self.folder.probabilities(name)) as temporary, temporary.open("wb") as file:
+                halves = prediction.cpu().numpy().astype(np.float16)
+                np.savez_compressed(file, probabilities=halves, class_names=np.array(preprocessing.class_names))
+        mask = class_indices(prediction)
         image = batch["image"].permute(1, 2, 0).cpu().numpy()
-        colors = pl_module.preprocessing.class_colors
-        mask_path, overlay_path = self._paths(batch["name"])
-        save_picture(mask_path, palette_image(mask, colors))
-        save_picture(overlay_path, overlay(image, mask, colors))
+        colors = preprocessing.class_colors
+        save_picture(self.folder.overlay(name), overlay(image, mask, colors, self.opacity))
+        texts = {SOURCE: batch["source"]} if "source" in batch else {}
+        save_picture(self.folder.mask(name), palette_image(mask, colors), texts)
 
-    def _paths(self, name: str) -> tuple[Path, Path]:
-        """Return the paths of mask and overlay."""
-        return path_inside(self.output, f"{name}.png"), path_inside(self.output, f"{name}_overlay.png")
+
+def class_indices(prediction: Tensor) -> np.ndarray:
+    """Return class indices, uint8 [H, W], of what the task predicts: these, or probabilities [C, H, W]."""
+    return (most_probable(prediction) if prediction.dim() == 3 else prediction).cpu().numpy()

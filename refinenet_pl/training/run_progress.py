@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from refinenet_pl.progress import can_redraw
-from refinenet_pl.text import duration
+from refinenet_pl.text import duration, plural
 from refinenet_pl.training.task import SegmentationTask
 
 LINES = 100
@@ -123,10 +123,16 @@ class RunProgress(ProgressBar):
         self._start_evaluation()
 
     def on_predict_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        """Show how many images are predicted."""
-        self._show_evaluation("predicted", batch_idx + 1, sum(trainer.num_predict_batches))
+        """Show how many images, or frames of one video, are predicted."""
+        self._show_evaluation("predicted", batch_idx + 1, trainer.num_predict_batches[dataloader_idx])
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remove the bar."""
@@ -141,12 +147,16 @@ class RunProgress(ProgressBar):
         self._start_bar()
 
     def _show_evaluation(self, word: str, done: int, total: float) -> None:
-        left = (time.monotonic() - self.began) / done * (total - done)
+        if total == math.inf:  # the number of frames of a video is unknown until its end
+            short, long = f"{done}", f"{word} {plural(done, 'frame')}"
+        else:
+            left = duration((time.monotonic() - self.began) / done * (total - done))
+            short, long = f"{done}/{total}  {left} left", f"{word} {done} of {total}, {left} left"
         if self.bar is not None:
-            self._draw(word, done, total, f"{done}/{total}  {duration(left)} left")
+            self._draw(word, done, total, short)
         elif self.enabled and time.monotonic() - self.last >= EVALUATION_SECONDS:
             self.last = time.monotonic()
-            print(f"{word} {done} of {total}, {duration(left)} left", flush=True)
+            print(long, flush=True)
 
     def _start_bar(self) -> None:
         console = Console(stderr=True)

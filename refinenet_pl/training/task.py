@@ -102,6 +102,7 @@ class SegmentationTask(pl.LightningModule):
         self.resumed: Resumed | None = None
         self.stage: str | None = None
         self.validation_loss = ValidationLoss(loss_resolution)
+        self.predicts_probabilities = False
         self.confusion = ConfusionMatrix(len(preprocessing.class_names), ignore_index=IGNORE_INDEX)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -159,10 +160,15 @@ class SegmentationTask(pl.LightningModule):
     on_test_epoch_start = on_validation_epoch_start
     on_test_epoch_end = on_validation_epoch_end
 
-    def predict_step(self, sample: dict[str, Any], batch_idx: int) -> Tensor | None:
-        """Return the class indices, uint8 [H, W], of one sample {"image": uint8 [3, H, W]}; None for {"error": str}."""
-        if "error" in sample:
+    def predict_step(self, sample: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor | None:
+        """Return the class indices, uint8 [H, W], of one sample {"image": uint8 [3, H, W]}; None without an image.
+
+        If `predicts_probabilities` is set, return the probabilities, float32 [C, H, W].
+        """
+        if "image" not in sample:
             return None
+        if self.predicts_probabilities:
+            return self.segmenter.probability_tensor(sample["image"])
         return self.segmenter.predict_tensor(sample["image"])
 
     def configure_optimizers(self) -> Any:
