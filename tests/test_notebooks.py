@@ -149,7 +149,7 @@ def test_ablation(run_notebook):
     difference, low, high = map(float, re.search(r"difference (\S+) points \((\S+) to (\S+)\)", text).groups())
     assert difference == pytest.approx(means[1] - means[0], abs=0.006)
     assert low < difference < high
-    needed = [int(seeds.replace(",", "")) for seeds in re.findall(r"(?m)^│ +(?:1|3|10) │ +(?:over )?([\d,]+) │", text)]
+    needed = [int(seeds.replace(",", "")) for seeds in re.findall(r"(?m)^│ (?:1|3|10) +│ +(?:over )?([\d,]+) │", text)]
     assert len(needed) == 3
     assert needed == sorted(needed, reverse=True)
 
