@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 EXPERIMENTS = ROOT / "experiments"
 STUDY = "initial_weights_scenes"
-GAP, TITLE = 8, 50
-"""Pixels between pictures, and height of the title of a sheet."""
+TITLE = 50
+"""Height of the title of a sheet, in pixels."""
 
 
 def refinenet(*words: str | Path) -> None:
@@ -25,17 +25,11 @@ def refinenet(*words: str | Path) -> None:
 
 
 def predictions(folder: Path) -> None:
-    """Train the quickstart, and show the first three validation images with target and prediction."""
+    """Train the quickstart, and show its picture of the first validation image."""
     configs = [EXPERIMENTS / "datasets" / "scenes.yaml", EXPERIMENTS / "recipes" / "quickstart.yaml"]
     refinenet("fit", *(f"--config={path}" for path in configs), f"--runs={folder}", "--threads=1")
-    files = sorted(folder.glob("*/*/pictures/*.png"))[:3]
-    pictures = [Image.open(file).convert("RGB") for file in files]
-    width, height = pictures[0].size
-    column = Image.new("RGB", (width, len(pictures) * (height + GAP) - GAP), "white")
-    for row, picture in enumerate(pictures):
-        column.paste(picture, (0, row * (height + GAP)))
-    enlarged = column.resize((2 * column.width, 2 * column.height), Image.Resampling.NEAREST)
-    enlarged.quantize(256).save(IMAGES / "scenes.png", optimize=True)  # a third of the size
+    with Image.open(min(folder.glob("*/*/pictures/*.png"))) as picture:
+        picture.convert("RGB").quantize(256).save(IMAGES / "scenes.png", optimize=True)  # a third of the size
 
 
 def sheet(folder: Path) -> None:

@@ -64,3 +64,8 @@ def nearest(name: str, names: Collection[str], prefix: str = "") -> str:
     sections = {".".join(word.split(".")[:-1]) for word in names if "." in word}
     similar = get_close_matches(name, [*names, *sections], n=1)
     return f"; did you mean {prefix}{similar[0]}?" if similar else ""
+
+
+def with_help(message: str, command: str) -> str:
+    """Return a message that ends with the help of a command."""
+    return f"{message}{' See' if message.endswith('?') else '; see'} {command} --help"

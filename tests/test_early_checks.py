@@ -45,7 +45,7 @@ def test_configuration_of_a_run_is_known(trained_run):
     ("options", "told"),
     [
         (["--data.crop_sise=3"], "--data.crop_sise: ScenesDataModule has no option 'crop_sise'"),
-        (["--data.init_args.crop_sise=3"], "no option 'crop_sise'; did you mean --data.crop_size?"),
+        (["--data.init_args.crop_sise=3"], "no option 'crop_sise'; did you mean --data.crop_size? See refinenet fit --help"),
         (["--model.los", "Dice"], "--model.los: model has no option 'los'; did you mean --model.loss?"),
         (["--model.network.poling=null"], "no option 'poling'; did you mean --model.network.pooling?"),
         (["--trainer.max_epoch=1"], "trainer has no option 'max_epoch'; did you mean --trainer.max_epochs?"),

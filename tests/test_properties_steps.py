@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from refinenet_pl.training.plan import total_epochs
 from refinenet_pl.training.resume_position import ResumePosition
 from refinenet_pl.training.task import SegmentationTask
 
@@ -25,10 +26,12 @@ class Recorder(pl.Callback):
     def __init__(self, checkpoint: Path | None = None, after: int = 0, at_once: bool = True) -> None:
         self.checkpoint, self.after, self.at_once = checkpoint, after, at_once
         self.batches: list[tuple[str, int, float]] = []
+        self.epoch = 0
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.batches.append((batch["name"][0], trainer.global_step, rate))
+        self.epoch = trainer.current_epoch + 1
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if len(self.batches) == self.after and (self.at_once or batch_idx + 1 < trainer.num_training_batches):
@@ -49,6 +52,8 @@ class Training(NamedTuple):
     batches: list[tuple[str, int, float]]
     total_steps: int
     last_step: int
+    total_epochs: int | None
+    last_epoch: int
 
 
 def train(folder: str, batches: int, recorder: Recorder, resumed: Path | None = None, **options: Any) -> Training:
@@ -56,7 +61,9 @@ def train(folder: str, batches: int, recorder: Recorder, resumed: Path | None = 
     data = TinyData(SAMPLES[:batches], batch_size=1)
     trainer = tiny_trainer(Path(folder), callbacks=[recorder, ResumePosition()], limit_val_batches=0, **options)
     trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
-    return Training(recorder.batches, task.plan["total_steps"], trainer.global_step)
+    steps, progress = task.plan["total_steps"], task.resumed and task.resumed.progress
+    epochs = total_epochs(trainer, steps, progress)
+    return Training(recorder.batches, steps, trainer.global_step, epochs, recorder.epoch or epochs or 0)
 
 
 def poly(step: int, total: int) -> float:
@@ -77,7 +84,7 @@ def test_resumed_steps_are_the_rest_of_the_whole(lengths, stop, at_once):
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder, "some.ckpt")
         whole = train(folder, batches, Recorder(checkpoint, stop, at_once), **options)
-        assert whole.total_steps == whole.last_step
+        assert (whole.total_steps, whole.total_epochs) == (whole.last_step, whole.last_epoch)
         assert [rate for *_, rate in whole.batches] == pytest.approx(
             [poly(step, whole.total_steps) for _, step, _ in whole.batches]
         )
@@ -108,7 +115,7 @@ def test_changed_length_ends_where_it_is_planned(lengths, changed, stop):
     done = max(step for _, step, _ in itertools.islice(whole.batches, stop))
     assert resumed.last_step >= done
     if resumed.batches:
-        assert resumed.total_steps == resumed.last_step
+        assert (resumed.total_steps, resumed.total_epochs) == (resumed.last_step, resumed.last_epoch)
         assert len(resumed.batches) <= max(0, other_epochs * batches - stop)
     assert [rate for *_, rate in resumed.batches] == pytest.approx(
         [poly(step, resumed.total_steps) for _, step, _ in resumed.batches]

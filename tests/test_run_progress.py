@@ -20,13 +20,13 @@ COLUMNS = 80
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data of 4 training images, and a configuration of 3 epochs of 2 steps, each with a validation."""
+    """A folder with data of 4 training images, and a configuration of 6 steps: 3 epochs, each with a validation."""
     path = tmp_path_factory.mktemp("progress")
     data = {"root": str(make_camvid(path / "camvid", train=4, val=3)), "crop_size": CROP_SIZE, **LOADER}
     config = {
         "model": {"network": NETWORK},
         "data": {"class_path": "CamVidDataModule", "init_args": data},
-        "trainer": {"max_epochs": EPOCHS, "accelerator": "cpu", "log_every_n_steps": 2},
+        "trainer": {"max_epochs": -1, "max_steps": STEPS, "accelerator": "cpu", "log_every_n_steps": 2},
     }
     write_yaml(path / "tiny.yaml", config)
     return path

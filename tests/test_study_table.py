@@ -11,7 +11,7 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import cell_groups
 from refinenet_pl.studies.loading import load_study
 from refinenet_pl.studies.pool import Progress
-from refinenet_pl.studies.table import LiveTable, cell_state
+from refinenet_pl.studies.table import LiveTable, State, cell_state
 
 METRICS = "epoch,step,train/loss,val/miou\n0,9,2.5,\n0,19,1.5,\n0,19,,0.25\n1,119,1.0,\n"
 
@@ -36,12 +36,12 @@ def test_position_and_time_left(part, shown, tmp_path, monkeypatch):
     write_json(run.history, {"id": "a", "parts": [{"step": 0}, part]})
     monkeypatch.setattr(time, "time", lambda: 1120.0)
     state = cell_state(group.folder(cell), cell.name, Progress(running={cell.name: 1000.0}))
-    assert state == ("running", shown, "25.00", "2 min 00 s")
+    assert state == State("running", shown, "25.00", "2 min 00 s", 10 * 120 // (part.get("planned_steps") or 2000))
     stopped = cell_state(group.folder(cell), cell.name, Progress())
-    assert stopped == ("waiting", re.sub(", [^,]* left$", "", shown), "25.00", "")
+    assert stopped == State("waiting", re.sub(", [^,]* left$", "", shown), "25.00")
 
 
-def test_pipe_gets_a_line_per_state_and_validation(tmp_path, capsys):
+def test_pipe_gets_a_line_per_state_validation_and_tenth(tmp_path, capsys):
     (group,) = cell_groups(load_study(write_study(tmp_path, factors={"test": {"one": {}}})), tmp_path, {})
     cell = group.cells[0]
     run = RunFolder(group.folder(cell).path / "20261130-000000-0000")
@@ -60,4 +60,5 @@ def test_pipe_gets_a_line_per_state_and_validation(tmp_path, capsys):
         f"{cell.name}: waiting",
         f"{cell.name}: running",
         f"{cell.name}: running, step 20 of 320, val mIoU 25.00 %",
+        f"{cell.name}: running, step 120 of 320, val mIoU 25.00 %",
     ]

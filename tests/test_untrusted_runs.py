@@ -36,9 +36,9 @@ def study_of_strangers(folder: Path, data: dict[str, Any]) -> tuple[Path, Path]:
         run = cell_folder(runs, study, cell).finished
         assert run is not None
         run.config.write_text(yaml.safe_dump(run.read_config() | {"data": data}))
-        run.predictions.mkdir()
+        (run.predictions / "masks").mkdir(parents=True)
         for name in ("image_000", "image_001", "image_002"):
-            Image.new("P", (8, 8)).save(run.predictions / f"{name}.png")
+            Image.new("P", (8, 8)).save(run.predictions / "masks" / f"{name}.png")
     return path, runs
 
 

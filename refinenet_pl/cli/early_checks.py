@@ -16,7 +16,7 @@ from refinenet_pl.data import DATASETS
 from refinenet_pl.errors import UserError
 from refinenet_pl.files import expand, read_yaml
 from refinenet_pl.runs import RunFolder
-from refinenet_pl.text import join, nearest
+from refinenet_pl.text import join, nearest, with_help
 
 SECTIONS = {"model": "SegmentationTask", "trainer": "pytorch_lightning.Trainer", "checkpoint": "RunCheckpoints"}
 """Sections whose class is fixed. That of the others follows from their `class_path`."""
@@ -29,7 +29,8 @@ TOP = {
     *("config", "c", "help", "h", "print_config", "seed_everything", "ckpt_path", "weights_only"),
     *("data", "experiment", "runs", "trust", "threads", "pictures"),
 }
-TOP_OF = {"fit": TOP, "validate": TOP, "test": TOP, "predict": TOP | {"images", "num_workers", "output", "submission"}}
+PREDICTION = {"images", "num_workers", "output", "opacity", "probabilities", "video_masks", "submission"}
+TOP_OF = {"fit": TOP, "validate": TOP, "test": TOP, "predict": TOP | PREDICTION}
 """The first words of the options, by command."""
 WEIGHT_FILES = ("model.weights", "model.encoder_weights", "model.network.encoder_weights")
 LEFT_OUT = ("init_args", "dict_kwargs")
@@ -184,7 +185,8 @@ class Keys:
         known = parent in self.classes and parent not in SECTIONS
         owner = self.classes[parent].rpartition(".")[2] if known else parent or self.command
         question = nearest(name, names, prefix)
-        raise UserError(f"{source}: {owner} has no option '{name}'{question}; see refinenet {self.command} --help")
+        message = f"{source}: {owner} has no option '{name}'{question}"
+        raise UserError(with_help(message, f"refinenet {self.command}"))
 
     def names(self, key: str) -> Collection[str] | None:
         """Return the names below a key; None if they are not known."""
@@ -225,7 +227,9 @@ def check_paths(given: Mapping[str, Setting], classes: Mapping[str, str]) -> Non
     images = given["images"].value if "images" in given else []
     for path in [images] if isinstance(images, str) else images or []:
         if not expand(path, "images").exists():
-            raise UserError(f"--images: {path}: no such file or folder; expected image files or folders of images")
+            raise UserError(
+                f"--images: {path}: no such file or folder; expected image files, folders of images, or videos"
+            )
     dataset = classes.get("data", "").rpartition(".")[2]
     names = {name: short for short, name in DATASETS.items() if short != "scenes"}  # scenes are drawn
     root = given.get("data.root")

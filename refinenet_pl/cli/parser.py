@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import register_type
 
 from refinenet_pl.errors import UserError
-from refinenet_pl.text import nearest
+from refinenet_pl.text import nearest, with_help
 
 
 def _number(value: object) -> float:
@@ -67,8 +67,8 @@ class Parser(ArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
-        help_command = f"{parser.prog.replace(' [options]', '')} --help"
-        raise UserError(f"{shorten(message)}{suggestion(message, parser)}; see {help_command}")
+        command = parser.prog.replace(" [options]", "")
+        raise UserError(with_help(f"{shorten(message)}{suggestion(message, parser)}", command))
 
 
 def shorten(message: str) -> str:

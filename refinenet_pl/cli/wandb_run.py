@@ -65,7 +65,8 @@ def _check_project(project: str | None) -> None:
 def _choose_mode(folder: RunFolder, offline: bool) -> None:
     """Let the run stay offline if W&B cannot be reached, and print how to upload an offline run."""
     folder.path.mkdir(parents=True, exist_ok=True)  # W&B writes elsewhere if the folder does not exist
-    settings = wandb.setup().settings  # with the environment and the user's own settings
+    # With the environment and the user's own settings. Quiet: W&B prints the address of the run, and little else.
+    settings = wandb.setup(wandb.Settings(quiet=True)).settings
     if offline or settings.mode in ("offline", "dryrun"):
         reason = "as configured"
     elif "WANDB_MODE" in os.environ or settings.mode != "online":
@@ -76,7 +77,7 @@ def _choose_mode(folder: RunFolder, offline: bool) -> None:
         reason = f"no answer from {settings.base_url}"
     else:
         return
-    wandb.setup(wandb.Settings(mode="offline"))
+    wandb.setup(wandb.Settings(mode="offline", silent=True))  # it would print the upload of one part alone
     # The folder holds one part of the run for each time that it was resumed offline. W&B joins them.
     print(f"W&B: {reason}; this run stays offline. To upload it, with all its parts: wandb sync {folder.path}/wandb")
 

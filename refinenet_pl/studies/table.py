@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.live import Live
@@ -21,7 +22,9 @@ STYLES = {"finished": "green", "failed": "red", "running": "bold"}
 
 
 class LiveTable:
-    """Shows the state of each cell: as a live table in a terminal, elsewhere as one line per change and validation.
+    """Shows the state of each cell: in a terminal as a live table, elsewhere as lines.
+
+    There is a line for each change of a state, each validation, and each tenth of a training.
 
     Args:
         groups: The cells.
@@ -32,7 +35,7 @@ class LiveTable:
         self.console = Console(highlight=False)
         self.redraws = can_redraw(self.console)
         self.live = Live(console=self.console, auto_refresh=False)
-        self.told: dict[str, tuple[str, str]] = {}
+        self.told: dict[str, tuple[str, str, int]] = {}
 
     def __enter__(self) -> "LiveTable":
         if self.redraws:
@@ -50,10 +53,12 @@ class LiveTable:
             return
         for group in self.groups:
             for cell in group.cells:
-                state, position, miou, seconds = cell_state(group.folder(cell), cell.name, progress)
-                if self.told.get(cell.name) != (state, miou):
-                    self.told[cell.name] = (state, miou)
-                    words = (state, position, f"val mIoU {miou} %" if miou else "", seconds)
+                state = cell_state(group.folder(cell), cell.name, progress)
+                told = (state.name, state.miou, state.tenths)
+                if self.told.get(cell.name) != told:
+                    self.told[cell.name] = told
+                    miou = f"val mIoU {state.miou} %" if state.miou else ""
+                    words = (state.name, state.progress, miou, state.time)
                     self.console.print(f"{cell.name}: {join(filter(None, words))}", soft_wrap=True)
 
 
@@ -66,23 +71,43 @@ def table(groups: Sequence[CellGroup], progress: Progress) -> Table:
         for cell in group.cells:
             state = cell_state(group.folder(cell), cell.name, progress)
             dataset = [cell.dataset] if cell.dataset else []
-            shown.add_row(*dataset, *cell.levels.values(), str(cell.seed), *state, style=STYLES.get(state[0]))
+            columns = (state.name, state.progress, state.miou, state.time)
+            shown.add_row(*dataset, *cell.levels.values(), str(cell.seed), *columns, style=STYLES.get(state.name))
     return shown
 
 
-def cell_state(folder: CellFolder, name: str, progress: Progress) -> tuple[str, str, str, str]:
-    """Return the state of a cell, its progress or failure, its mean IoU, and its time."""
+class State(NamedTuple):
+    """What is told of a cell.
+
+    Attributes:
+        name: Such as "running".
+        progress: Its step and the time left, or why it failed.
+        miou: Mean IoU of its last validation in percent.
+        time: How long it took so far.
+        tenths: How much of it is done, 0..10, while it runs.
+    """
+
+    name: str
+    progress: str = ""
+    miou: str = ""
+    time: str = ""
+    tenths: int = 0
+
+
+def cell_state(folder: CellFolder, name: str, progress: Progress) -> State:
+    """Return the state of a cell."""
     if folder.finished is not None:
-        return "finished", "", *_outcome(folder.finished)
+        return State("finished", "", *_outcome(folder.finished))
     position, miou = _position(folder.runs[-1]) if folder.runs else (Position(), "")
     if name in progress.running:
         seconds = time.time() - progress.running[name]
-        return "running", join(filter(None, (position.words, position.time_left(seconds)))), miou, duration(seconds)
+        words = join(filter(None, (position.words, position.time_left(seconds))))
+        return State("running", words, miou, duration(seconds), position.tenths)
     if name in progress.failed:
-        return "failed", progress.failed[name], "", ""
+        return State("failed", progress.failed[name])
     if name in progress.elsewhere:
-        return "running elsewhere", position.words, miou, ""
-    return ("stopped" if folder.resumable else "waiting"), position.words, miou, ""
+        return State("running elsewhere", position.words, miou)
+    return State("stopped" if folder.resumable else "waiting", position.words, miou)
 
 
 @dataclass(frozen=True)
@@ -105,6 +130,11 @@ class Position:
         if not self.step:
             return ""
         return f"step {self.step:,}" if self.planned is None else f"step {self.step:,} of {self.planned:,}"
+
+    @property
+    def tenths(self) -> int:
+        """How many tenths of the planned steps are taken."""
+        return 10 * self.step // self.planned if self.planned else 0
 
     def time_left(self, seconds: float) -> str:
         """Estimate the time that is left, if the newest part took `seconds` so far."""

@@ -71,12 +71,36 @@ def total_steps(trainer: pl.Trainer, progress: Progress | None) -> float:
     planned = trainer.estimated_stepping_batches
     if progress is None or planned == math.inf or trainer.max_epochs in (None, -1):
         return planned
-    batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
-    # A step of accumulated gradients ends with a batch that the epoch numbers, wherever the training goes on.
-    rest = 0 if progress.epoch_ended else max(0, math.ceil(batches / accumulated) - progress.batches // accumulated)
-    later = max(0, trainer.max_epochs - progress.epoch) * math.ceil(batches / accumulated)
-    total = progress.step + rest + later
+    later = max(0, trainer.max_epochs - progress.epoch) * _epoch_steps(trainer)
+    total = progress.step + _steps_left(trainer, progress) + later
     return total if trainer.max_steps == -1 else min(total, trainer.max_steps)
+
+
+def total_epochs(trainer: pl.Trainer, steps: float, progress: Progress | None) -> int | None:
+    """Return the epochs of the whole training, the last one begun at least; None if they are unlimited or unknown.
+
+    Args:
+        trainer: The trainer, with its data connected.
+        steps: Optimizer steps of the whole training.
+        progress: The progress of the checkpoint; None for a new training.
+    """
+    if steps == math.inf or trainer.num_training_batches == math.inf:
+        return None
+    if progress is None:
+        return math.ceil(steps / _epoch_steps(trainer))
+    later = steps - progress.step - _steps_left(trainer, progress)
+    return progress.epoch + math.ceil(max(0, later) / _epoch_steps(trainer))
+
+
+def _epoch_steps(trainer: pl.Trainer) -> int:
+    return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+
+
+def _steps_left(trainer: pl.Trainer, progress: Progress) -> int:
+    """Return the steps to the end of the checkpoint's epoch."""
+    # A step of accumulated gradients ends with a batch that the epoch numbers, wherever the training goes on.
+    taken = progress.batches // trainer.accumulate_grad_batches
+    return 0 if progress.epoch_ended else max(0, _epoch_steps(trainer) - taken)
 
 
 def group_settings(optimizer: Optimizer) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from refinenet_pl.progress import can_redraw
 from refinenet_pl.text import duration, plural
+from refinenet_pl.training.plan import total_epochs
 from refinenet_pl.training.task import SegmentationTask
 
 LINES = 100
@@ -40,6 +41,7 @@ class RunProgress(ProgressBar):
         self.bar: Progress | None = None
         self.every = 1
         self.total = math.inf
+        self.epochs: int | None = None
         self.first_step = self.step = 0
         self.began = self.last = self.redrawn = 0.0
         self.step_seconds: deque[float] = deque(maxlen=MEAN_LENGTH)
@@ -56,6 +58,7 @@ class RunProgress(ProgressBar):
         """Start the clocks."""
         assert isinstance(pl_module, SegmentationTask)
         self.total = pl_module.plan["total_steps"]
+        self.epochs = total_epochs(trainer, self.total, pl_module.resumed and pl_module.resumed.progress)
         unit = max(trainer.log_every_n_steps, 1)  # type: ignore[attr-defined]  # 0 logs nothing
         self.every = unit * (10 if self.total == math.inf else math.ceil(self.total / LINES / unit))
         self.first_step = self.step = trainer.global_step
@@ -180,8 +183,7 @@ class RunProgress(ProgressBar):
             self.bar = None
 
     def _epoch(self) -> list[str]:
-        planned = self.trainer.max_epochs
-        return [f"{self.trainer.current_epoch + 1}", *([f"{planned}"] if planned and planned > 0 else [])]
+        return [f"{self.trainer.current_epoch + 1}", *([] if self.epochs is None else [f"{self.epochs}"])]
 
     def _steps(self) -> list[str]:
         return [f"{self.step:,}", *([f"{self.total:,}"] if self.total < math.inf else [])]
