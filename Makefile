@@ -5,6 +5,7 @@
 #   make soak          kill and resume trainings for SOAK_MINUTES (30), and compare the weights
 #   make lint          ruff and mypy
 #   make docs          build the documentation site into site/
+#   make notebooks     execute the notebooks and store their outputs, which takes about ten minutes
 #   make pictures      make the pictures in docs/images/, which trains for about five minutes
 #   make test-lowest   tests with the lowest versions of all dependencies
 PYTHON ?= python3
@@ -21,7 +22,7 @@ LOWEST_TESTS ?= tests/test_cli_basics.py tests/test_cli_runs.py tests/test_confu
 
 SOAK_MINUTES ?= 30
 
-.PHONY: quickstart test test-slow test-lowest lint docs pictures soak
+.PHONY: quickstart test test-slow test-lowest lint docs notebooks pictures soak
 
 quickstart: .venv/installed
 	$(BIN)/refinenet fit --config experiments/datasets/scenes.yaml --config experiments/recipes/quickstart.yaml
@@ -43,6 +44,9 @@ lint: .venv/developer
 
 docs: .venv/docs
 	$(BIN)/python -m mkdocs build --strict
+
+notebooks: .venv/developer
+	PYTHONPATH=.:tests $(BIN)/python -m helpers.notebooks
 
 pictures: .venv/installed
 	$(BIN)/python docs/make_pictures.py

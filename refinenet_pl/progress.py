@@ -1,5 +1,6 @@
 """Progress bars on the standard error stream, in terminals and notebooks. In a log file they would be empty lines."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from operator import length_hint
@@ -11,10 +12,19 @@ from rich.progress import Progress
 Item = TypeVar("Item")
 
 
+def can_redraw(console: Console) -> bool:
+    """Return whether a console shows a bar that is drawn again and again: a terminal, or a cell of a notebook.
+
+    A command that a notebook starts cannot: Jupyter only stores its output. Rich takes it for a terminal, because
+    Jupyter sets FORCE_COLOR.
+    """
+    return console.is_jupyter or (console.is_terminal and "JPY_PARENT_PID" not in os.environ)
+
+
 def progress_bars() -> Progress:
     """Return rich's progress bars, which disappear when their `with` block ends."""
     console = Console(stderr=True)
-    return Progress(transient=True, console=console, disable=not (console.is_terminal or console.is_jupyter))
+    return Progress(transient=True, console=console, disable=not can_redraw(console))
 
 
 @contextmanager

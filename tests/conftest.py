@@ -15,7 +15,13 @@ settings.load_profile("tests")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Files that take minutes, because they start many processes.
-LONG_FILES = ["test_study_run.py", "test_study_scenes.py", "test_study_slurm.py", "test_cli_distributed.py"]
+LONG_FILES = [
+    "test_notebooks.py",
+    "test_study_run.py",
+    "test_study_scenes.py",
+    "test_study_slurm.py",
+    "test_cli_distributed.py",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

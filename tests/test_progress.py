@@ -16,6 +16,7 @@ def test_items_pass():
 def terminal(monkeypatch):
     """Make rich take the streams for terminals."""
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
 
 
 def test_bar_ends_when_the_loop_raises(terminal):
@@ -47,6 +48,13 @@ def test_bar_is_on_the_error_stream(terminal, capsys):
 
 def test_without_a_terminal_there_is_no_output(monkeypatch, capsys):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
+    with track("ab", "reading letters") as letters:
+        list(letters)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_command_of_a_notebook_has_no_bar(terminal, monkeypatch, capsys):
+    monkeypatch.setenv("JPY_PARENT_PID", "1")  # what Jupyter sets for kernels, and so for the commands in them
     with track("ab", "reading letters") as letters:
         list(letters)
     assert capsys.readouterr() == ("", "")

@@ -1,5 +1,6 @@
-"""The README and the pages of docs/ are code: Python runs, commands parse, paths and links exist."""
+"""The README, the pages of docs/ and the notebooks: Python runs, commands parse, paths and links exist."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -32,6 +33,10 @@ PATHS = [
     ROOT / "results/README.md",
 ]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in PATHS}
+for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):  # test_notebooks.py runs their code
+    cells = json.loads(notebook.read_text())["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    PAGES[str(notebook.relative_to(ROOT))] = "\n\n".join(texts)
 
 
 def blocks(language):

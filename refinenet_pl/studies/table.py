@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from refinenet_pl.progress import can_redraw
 from refinenet_pl.runs import RunFolder
 from refinenet_pl.studies.commands import CellGroup
 from refinenet_pl.studies.folders import CellFolder
@@ -31,22 +32,23 @@ class LiveTable:
 
     def __init__(self, groups: Sequence[CellGroup]) -> None:
         self.groups = groups
-        self.console = Console()
+        self.console = Console(highlight=False)
+        self.redraws = can_redraw(self.console)
         self.live = Live(console=self.console, auto_refresh=False)
         self.told: dict[str, tuple[str, str, int]] = {}
 
     def __enter__(self) -> "LiveTable":
-        if self.console.is_terminal:
+        if self.redraws:
             self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
+        if self.redraws:
             self.live.stop()
 
     def update(self, progress: Progress) -> None:
         """Show the current state."""
-        if self.console.is_terminal:
+        if self.redraws:
             self.live.update(table(self.groups, progress), refresh=True)
             return
         for group in self.groups:

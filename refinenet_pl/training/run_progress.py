@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from refinenet_pl.progress import can_redraw
 from refinenet_pl.text import duration, plural
 from refinenet_pl.training.plan import total_epochs
 from refinenet_pl.training.task import SegmentationTask
@@ -162,7 +163,7 @@ class RunProgress(ProgressBar):
 
     def _start_bar(self) -> None:
         console = Console(stderr=True)
-        if self.bar is not None or not self.enabled or not (console.is_terminal or console.is_jupyter):
+        if self.bar is not None or not self.enabled or not can_redraw(console):
             return
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[text]}"))
         # What is printed to a file or a pipe must arrive there.
