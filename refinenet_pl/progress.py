@@ -1,6 +1,5 @@
 """Progress bars on the standard error stream, in terminals and notebooks. In a log file they would be empty lines."""
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from operator import length_hint
@@ -15,10 +14,9 @@ Item = TypeVar("Item")
 def can_redraw(console: Console) -> bool:
     """Return whether a console shows a bar that is drawn again and again: a terminal, or a cell of a notebook.
 
-    A command that a notebook starts cannot: Jupyter only stores its output. Rich takes it for a terminal, because
-    Jupyter sets FORCE_COLOR.
+    With FORCE_COLOR, as in the commands that a notebook starts, rich takes also a pipe for a terminal.
     """
-    return console.is_jupyter or (console.is_terminal and "JPY_PARENT_PID" not in os.environ)
+    return console.is_jupyter or console.file.isatty()
 
 
 def progress_bars() -> Progress:
