@@ -96,7 +96,9 @@ def test_stopped_prediction_goes_on(predict, photos, tmp_path, trained_run, caps
     options = ("--probabilities=true", "--opacity=0")
     assert predict(tmp_path / "whole", *options) == 0
     assert "predicted 3 files: " in capsys.readouterr().out
-    assert predict(tmp_path / "parts", *options, "--trainer.limit_predict_batches=1") == 0
+    # A fraction, because the order of Union[int, float] depends on the packages that a process imported before, and 1.0
+    # is the whole.
+    assert predict(tmp_path / "parts", *options, "--trainer.limit_predict_batches=0.34") == 0
     first = tmp_path / "parts" / "masks" / "a.png"
     written = first.stat().st_mtime_ns
     assert predict(tmp_path / "parts", *options) == 0
