@@ -104,20 +104,17 @@ def path_inside(folder: str | Path, name: str) -> Path:
     return path
 
 
-def file_digest(*paths: str | Path) -> str:
-    """Return the SHA-256 of the content of files, one after another, as 64 hexadecimal digits.
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 of the content of a file, as 64 hexadecimal digits.
 
     Raises:
-        UserError: A file cannot be read.
+        UserError: The file cannot be read.
     """
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                hashlib.file_digest(file, lambda: digest)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return digest.hexdigest()
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def read_yaml(path: str | Path, what: str) -> dict[str, Any]:

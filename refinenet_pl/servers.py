@@ -4,8 +4,11 @@ import urllib.error
 import urllib.request
 from threading import Thread
 
+PATIENCE = 5.0
+"""Seconds to wait for an answer. Libraries try several times and take half a minute."""
 
-def answers(server: str, patience: float) -> bool:
+
+def answers(server: str, patience: float = PATIENCE) -> bool:
     """Return whether a server answers in time, if only with an error.
 
     Args:

@@ -36,8 +36,6 @@ SECONDS = 10.0
 CROP = (4, 3, 256, 256)
 GB = 2**30
 LEAST_DISK, LEAST_SHARED_MEMORY, LEAST_FILES = 5 * GB, GB, 1024
-PATIENCE = 5.0
-"""Seconds to wait for a server."""
 
 
 class Section(NamedTuple):
@@ -200,14 +198,14 @@ def tracking() -> Section:
         return Section(f"wandb {wandb.__version__}, {mode}")
     if not wandb.login(prompt=False, verify=False):
         return Section(f"wandb {wandb.__version__}, not logged in", advice=("W&B stays offline: run wandb login",))
-    if not answers(settings.base_url, PATIENCE):
+    if not answers(settings.base_url):
         return Section(f"logged in, but {settings.base_url} does not answer", advice=("W&B stays offline",))
     return Section(f"wandb {wandb.__version__}, logged in to {settings.base_url}")
 
 
 def hub() -> Section:
     """Return whether encoder weights can be downloaded."""
-    if constants.HF_HUB_OFFLINE or not answers(constants.ENDPOINT, PATIENCE):
+    if constants.HF_HUB_OFFLINE or not answers(constants.ENDPOINT):
         reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} does not answer"
         advice = "ImageNet weights that are not in the cache need a file: --model.network.encoder_weights FILE"
         return Section(f"{reason}; cache: {constants.HF_HUB_CACHE}", advice=(advice,))

@@ -16,9 +16,6 @@ from refinenet_pl.runs import RunFolder
 from refinenet_pl.servers import answers
 from refinenet_pl.text import join
 
-PATIENCE = 6.0
-"""Seconds to wait for an answer of W&B's server, before a run stays offline."""
-
 
 def set_up_wandb(logger: Namespace, experiment: str, start: Start) -> None:
     """Set folder, name and id of a configured W&B logger. A name that the user gives stays.
@@ -73,7 +70,7 @@ def _choose_mode(folder: RunFolder, offline: bool) -> None:
         return
     elif not wandb.login(prompt=False, verify=False):
         reason = "not logged in"
-    elif not answers(settings.base_url, PATIENCE):
+    elif not answers(settings.base_url):
         reason = f"no answer from {settings.base_url}"
     else:
         return

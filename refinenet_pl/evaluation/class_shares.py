@@ -24,16 +24,13 @@ def class_shares(mask: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(mask.ravel(), minlength=count)[:count] / mask.size
 
 
-def write_shares(path: Path, masks: Path, class_names: Sequence[str]) -> int:
+def write_shares(path: Path, masks: Path, class_names: Sequence[str]) -> None:
     """Write a CSV with one row per mask of a folder, sorted by name: the name, and the share of each class, 0..1.
 
     Args:
         path: The CSV.
         masks: Folder of the masks, PNGs of class indices. It is searched recursively.
         class_names: One name per class.
-
-    Returns:
-        The number of masks.
     """
     files = sorted(masks.rglob("*.png"))
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -44,4 +41,3 @@ def write_shares(path: Path, masks: Path, class_names: Sequence[str]) -> int:
                 name = mask.relative_to(masks).with_suffix("").as_posix()
                 shares = class_shares(read_mask(mask), len(class_names))
                 rows.writerow([name, *(f"{share:.6f}" for share in shares)])
-    return len(files)

@@ -10,8 +10,6 @@ from huggingface_hub import constants
 from refinenet_pl.errors import UserError
 from refinenet_pl.servers import answers
 
-PATIENCE = 5.0
-"""Seconds to wait for the hub; its own library tries six times and takes half a minute."""
 TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -30,7 +28,7 @@ def check_hub(encoder_name: str, weights: object) -> None:
         return
     if constants.HF_HUB_OFFLINE:
         reason = "HF_HUB_OFFLINE forbids a download"
-    elif answers(constants.ENDPOINT, PATIENCE):
+    elif answers(constants.ENDPOINT):
         return
     else:
         reason = f"{constants.ENDPOINT} does not answer"

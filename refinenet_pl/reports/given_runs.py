@@ -1,12 +1,12 @@
 """Reads the runs that a report is given, which are no study."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from refinenet_pl.errors import UserError
 from refinenet_pl.evaluation.per_image import ImageMatrices
+from refinenet_pl.files import file_digest
 from refinenet_pl.reports.learning_curve import learning_curve
 from refinenet_pl.reports.seed_runs import SeedRun, check_targets
 from refinenet_pl.runs import RunFolder
@@ -43,7 +43,7 @@ def _read_run(folder: RunFolder, predictions: Path) -> SeedRun:
     checkpoint, training = _evaluated(folder)
     seed = results.get("seed")
     # The hash tells runs of one name apart.
-    digest = hashlib.sha256(folder.per_image.read_bytes()).hexdigest()[:8]
+    digest = file_digest(folder.per_image)[:8]
     return SeedRun(
         seed=seed if type(seed) is int else None,
         folder=folder,

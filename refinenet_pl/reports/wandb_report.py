@@ -14,8 +14,6 @@ from refinenet_pl.training.media import STEP
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
 
-PATIENCE = 6.0
-"""Seconds to wait for an answer of W&B's server."""
 CURVES = ("val/miou", "val/loss", "train/loss")
 
 
@@ -35,7 +33,7 @@ def check_wandb(study: Study) -> None:
     if not wandb.login(prompt=False, verify=False):
         raise UserError("--wandb: not logged in to W&B; run `wandb login`, or leave out --wandb")
     address = wandb.setup().settings.base_url
-    if not answers(address, PATIENCE):
+    if not answers(address):
         raise UserError(f"--wandb: no answer from {address}; try again with a network, or leave out --wandb")
 
 

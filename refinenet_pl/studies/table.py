@@ -77,7 +77,7 @@ def table(groups: Sequence[CellGroup], progress: Progress) -> Table:
 
 
 class State(NamedTuple):
-    """What is told of a cell.
+    """What is shown of a cell.
 
     Attributes:
         name: Such as "running".
